@@ -1,0 +1,78 @@
+/**
+ * The command tree, nothing else: commands declare themselves in their own files and do their work in lib.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { CommanderError } from "commander";
+import { VERSION, versionFacts } from "../lib/version.ts";
+import { completions } from "./completions.ts";
+import { configShow } from "./config_show.ts";
+import type { Context } from "./context.ts";
+import { imageCheck } from "./image_check.ts";
+import { imageImport } from "./image_import.ts";
+import { imagePath } from "./image_path.ts";
+import { settingOption } from "./options.ts";
+
+const ABOUT = `The small crane for GPU hosts: plumbing that jobs, runners and Slurm steps get
+wrong again and again, done right once.
+
+  image import   one squashfs file from a container image, however many jobs ask
+                 for it at once: one imports, the others wait, and nobody ever
+                 sees half a file
+  image check    is this squashfs file whole?`;
+
+const EXAMPLES = `
+Examples:
+  davit image import docker://nvcr.io/nvidia/pytorch:25.01-py3 --output /shared/pytorch.sqsh
+  davit image check /shared/pytorch.sqsh --deep
+  davit config show
+
+Settings come from flags, then DAVIT_* variables, then ~/.config/davit/config.yaml, then
+/etc/davit/config.yaml. Results go to stdout, everything else to stderr.
+
+Exit status: 0 done; 64 wrong usage; 65 bad data; 66 missing input; 69 unavailable; 73 cannot
+create; 74 input/output error; 75 try again later; 77 no permission; 78 bad configuration;
+128+n ended by signal n. Each command's help names the ones it uses.`;
+
+/** Builds the tree. */
+export function program(context: Context): CommandUnknownOpts {
+  const root = new Command("davit")
+    .description(ABOUT)
+    .usage("[options] <command>")
+    .addHelpText("after", EXAMPLES)
+    .option("-V, --version", "print the version")
+    .on("option:version", () => {
+      context.result(versionFacts(), `davit ${VERSION}`);
+      throw new CommanderError(0, "commander.version", VERSION);
+    });
+  root.addCommand(group("image", "Import container images as squashfs files, and check such files", [
+    imageImport(context),
+    imageCheck(context),
+    imagePath(context),
+  ]));
+  root.addCommand(imageImport(context).description("Same as `davit image import`"));
+  root.addCommand(group("config", "Look at davit's settings", [configShow(context)]));
+  root.addCommand(completions(context, root));
+  finish(root);
+  root.hook("preAction", (_, command) => context.prepare(command));
+  return root;
+}
+
+function group(name: string, description: string, members: CommandUnknownOpts[]): CommandUnknownOpts {
+  const command = new Command(name).description(description);
+  for (const member of members) command.addCommand(member);
+  return command;
+}
+
+/** What every command has in common; errors are thrown to main, which prints them once. */
+function finish(command: CommandUnknownOpts): void {
+  command
+    .exitOverride()
+    .configureOutput({ outputError() {} })
+    .showSuggestionAfterError(true)
+    .helpCommand(false)
+    .addOption(new Option("--json", "print the result, errors and diagnostics as JSON"))
+    .addOption(settingOption("log_level"));
+  for (const child of command.commands) finish(child);
+}

@@ -1,0 +1,151 @@
+/**
+ * Every setting of davit: its name in a configuration file, how its text is read, and what holds without it.
+ * The flag and the variable follow from the name (lib/settings.ts), so the three cannot drift apart.
+ *
+ * @module
+ */
+import { LOG_LEVELS, type LogLevel } from "./host/log.ts";
+import { parseBytes, parseDuration } from "./units.ts";
+
+type Environment = Readonly<Record<string, string>>;
+
+/** How one setting is read. `parse` throws SyntaxError. */
+export interface SettingSpec<T> {
+  /** What stands for the value in help: `<dir>`. */
+  readonly placeholder: string;
+  /** One line of help. */
+  readonly description: string;
+  readonly parse: (text: string) => T;
+  /** The text that holds when nothing sets it; undefined = no value. */
+  readonly fallback: (environment: Environment) => string | undefined;
+  /** May be given several times; the value is an array. */
+  readonly list: boolean;
+  /** The allowed words, when there is a fixed set; completions offer them. */
+  readonly choices?: readonly string[];
+}
+
+interface Details<T> {
+  readonly parse: (text: string) => T;
+  readonly fallback?: string | ((environment: Environment) => string);
+  readonly choices?: readonly string[];
+}
+
+function setting<T>(placeholder: string, description: string, details: Details<T>): SettingSpec<T> {
+  const { parse, fallback, choices } = details;
+  return {
+    placeholder,
+    description,
+    parse,
+    fallback: typeof fallback === "function" ? fallback : () => fallback,
+    list: false,
+    ...choices && { choices },
+  };
+}
+
+function choice<T extends string>(description: string, words: readonly T[], fallback: T): SettingSpec<T> {
+  const parse = (text: string) => {
+    const found = words.find((word) => word === text);
+    if (found === undefined) throw new SyntaxError(`expected one of ${words.join(", ")}, got "${text}"`);
+    return found;
+  };
+  return setting(`<${words.join("|")}>`, description, { parse, fallback, choices: words });
+}
+
+function duration(description: string, fallback: string): SettingSpec<number> {
+  return setting("<duration>", description, { parse: parseDuration, fallback });
+}
+
+function whole(description: string, minimum: number, maximum: number, fallback: string): SettingSpec<number> {
+  const parse = (text: string) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (!(value >= minimum && value <= maximum)) {
+      throw new SyntaxError(`expected a whole number from ${minimum} to ${maximum}, got "${text}"`);
+    }
+    return value;
+  };
+  return setting("<number>", description, { parse, fallback });
+}
+
+function parseText(text: string): string {
+  if (text === "") throw new SyntaxError("expected a value, got an empty text");
+  return text;
+}
+
+function parseMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw new SyntaxError(`expected an octal mode such as 0644, got "${text}"`);
+  return parseInt(text, 8);
+}
+
+function cacheHome({ XDG_CACHE_HOME, HOME }: Environment): string {
+  if (XDG_CACHE_HOME?.startsWith("/")) return `${XDG_CACHE_HOME}/davit`;
+  // Slurm nodes without a /home are common; /var/tmp survives a reboot and is not a RAM disk.
+  return HOME?.startsWith("/") && HOME !== "/" ? `${HOME}/.cache/davit` : "/var/tmp/davit-cache";
+}
+
+/** The table. A key is `<section>.<name>`, or one name for what concerns every command. */
+export const SETTINGS = {
+  "log_level": choice<LogLevel>("How much to say on stderr", LOG_LEVELS, "info"),
+  "image.cache_dir": setting("<dir>", "Where downloaded layers are kept", {
+    parse: parseText,
+    fallback: cacheHome,
+  }),
+  "image.platform": setting("<os/arch>", "Import for this platform, such as linux/arm64", {
+    parse: parseText,
+  }),
+  "image.allow_http": {
+    ...setting("<host>", "Speak plain HTTP with this registry host[:port] (repeatable)", {
+      parse: parseText,
+    }),
+    list: true,
+  } as SettingSpec<string> & { readonly list: true },
+  "image.ca_file": setting("<file>", "Trust the certificates of this PEM file too", { parse: parseText }),
+  "image.connections": whole("Layers downloaded at once", 1, 64, "4"),
+  "image.retries": whole("Tries after a fault that may pass (429, 5xx, cut connection)", 0, 100, "5"),
+  "image.stall_timeout": duration("Cut and resume a transfer that sends nothing for this long", "60s"),
+  "image.freshness": choice(
+    "missing: a valid image is used as it is; tag: one request asks whether the tag moved",
+    ["missing", "tag"],
+    "missing",
+  ),
+  "image.lock_timeout": duration("Give up when the lock's holder makes no progress for this long", "600s"),
+  "image.max_wait": setting("<duration>", "Give up waiting after this long, progress or not", {
+    parse: parseDuration,
+  }),
+  "image.on_lock_timeout": choice(
+    "fail: exit 75; private: import to this node's --private-dir and print that path",
+    ["fail", "private"],
+    "fail",
+  ),
+  "image.private_dir": setting("<dir>", "Node-local directory for private imports", {
+    parse: parseText,
+    fallback: ({ TMPDIR }) => TMPDIR?.startsWith("/") ? TMPDIR : "/tmp",
+  }),
+  "image.compression": choice(
+    "How sqfstar packs the image; none stores file data as it is",
+    ["lz4", "none", "gzip", "lzo", "xz", "zstd"],
+    "lz4",
+  ),
+  "image.mode": setting("<octal>", "Permissions of the image file", { parse: parseMode, fallback: "0644" }),
+  "image.grace": duration("Keep replaced and refused images for this long", "24h"),
+  "image.max_unpacked": setting("<size>", "Refuse an image that unpacks to more than this", {
+    parse: parseBytes,
+    fallback: "1TiB",
+  }),
+} as const;
+
+/** The name of a setting. */
+export type SettingKey = keyof typeof SETTINGS;
+
+type Parsed<K extends SettingKey> = ReturnType<typeof SETTINGS[K]["parse"]>;
+
+/** Settings that have no value unless somebody gives one. */
+type Optional = "image.platform" | "image.ca_file" | "image.max_wait";
+
+/** The type of a setting's value. */
+export type SettingValue<K extends SettingKey> = typeof SETTINGS[K] extends { readonly list: true }
+  ? Parsed<K>[]
+  : K extends Optional ? Parsed<K> | undefined
+  : Parsed<K>;
+
+/** All keys, in the order of the table. */
+export const SETTING_KEYS = Object.keys(SETTINGS) as SettingKey[];
