@@ -117,7 +117,7 @@ export async function buildSquashfs(plan: ImagePlan, options: SquashOptions): Pr
   let ending: Promise<ChildEnd> | undefined;
   const end = () => ending ??= endGroup(child, { graceMs: END_GRACE_MS });
   signal.addEventListener("abort", end);
-  const input = child.stdin.getWriter();
+  const input = await openInput(child);
   try {
     if (signal.aborted) end();
     await emitTar(plan, (bytes) => input.write(bytes).catch(gone), {
@@ -128,7 +128,7 @@ export async function buildSquashfs(plan: ImagePlan, options: SquashOptions): Pr
   } catch (error) {
     // Ended before its input is closed: of half a tar it might make a whole image.
     const ended = await end();
-    await input.abort().catch(() => {}); // the pipe may be broken already, which is what brought us here
+    await input.close().catch(() => {}); // the pipe may be broken already, which is what brought us here
     const stderr = await said;
     signal.throwIfAborted();
     throw error instanceof ConverterGone ? converterFailed(ended, stderr, options.output) : error;
@@ -146,6 +146,43 @@ export async function buildSquashfs(plan: ImagePlan, options: SquashOptions): Pr
     log.warn("the owner of the root directory owns nothing else and could not be set", { uid, gid });
   }
   if (stderr !== "") log.warn("sqfstar had something to say", { text: escapeControls(stderr.slice(-500)) });
+}
+
+/** The way into sqfstar. */
+interface Input {
+  write(bytes: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * A descriptor of our own for the child's input: its writes run on Deno's thread pool, beside the decompression
+ * on the main thread, where those of `child.stdin` would take turns with it (0.8 s against 2 s per 1.2 GB, and
+ * not overlapped).
+ */
+async function openInput(child: Deno.ChildProcess): Promise<Input> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(`/proc/${child.pid}/fd/0`, { write: true });
+  } catch (error) {
+    // No /proc, or it has ended already, which the first write will tell.
+    if (errnoOf(error) === undefined) throw error;
+    const writer = child.stdin.getWriter();
+    return { write: (bytes) => writer.write(new Uint8Array(bytes)), close: () => writer.close() };
+  }
+  // Without it sqfstar would never see the end.
+  await child.stdin.close();
+  let isOpen = true;
+  return {
+    async write(bytes) {
+      let rest = bytes;
+      while (rest.length > 0) rest = rest.subarray(await file.write(rest));
+    },
+    close() {
+      if (isOpen) file.close();
+      isOpen = false;
+      return Promise.resolve();
+    },
+  };
 }
 
 /** The pipe is closed: sqfstar went away, and its stderr says why. */

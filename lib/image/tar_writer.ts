@@ -32,7 +32,7 @@ export interface OutputEntry {
 
 const TYPE_FLAGS = { file: 0, hardlink: 1, symlink: 2, char: 3, block: 4, directory: 5, fifo: 6 } as const;
 const ZERO = 0x30;
-const BUFFER_BYTES = 256 << 10;
+const BUFFER_BYTES = 1 << 20;
 const ZEROS = new Uint8Array(64 << 10);
 
 /** Collects entries in buffers of 256 KiB, one of which is filled while the other is being written. */
