@@ -2,8 +2,6 @@ import assert from "node:assert/strict";
 import { needs } from "../testdata/needs.ts";
 import { davit, davitArgv, davitEnv, run } from "../testdata/run.ts";
 import { tempDir } from "../testdata/temp.ts";
-import { Activity } from "../lib/host/activity.ts";
-import { lineDueAt, render } from "./progress.ts";
 
 Deno.test("davit: what is typed wrong ends with 64, one line and a hint", async (t) => {
   const rows: [string[], RegExp][] = [
@@ -164,21 +162,4 @@ Deno.test({
       });
     }
   },
-});
-
-Deno.test("render() draws what moves and keeps within its lines", () => {
-  const activity = new Activity();
-  activity.begin("download");
-  for (let i = 0; i < 30; i++) activity.bar(`${i}`, `layer\x1b[31m${i}`, 1000).done = i;
-  activity.bar("ready", "ready", 10).done = 10;
-  const lines = render(activity, 65_000, 10);
-  assert.equal(lines.length, 10);
-  assert.match(lines[0]!, /^1 m 5 s {2}download {2}445 B of 30\.0 kB$/);
-  assert.ok(lines.every((line) => !line.includes("\x1b") && !line.includes("ready")));
-  activity.note = "waiting 3 s for job 7";
-  assert.match(render(activity, 1000, 1)[0]!, /^1\.0 s {2}waiting 3 s for job 7$/);
-});
-
-Deno.test("lineDueAt() spreads the lines: at once, 5, 15, 30 seconds, then minutes", () => {
-  assert.deepEqual([0, 1, 2, 3, 4, 5, 6].map(lineDueAt), [0.25, 5, 15, 30, 60, 120, 180]);
 });

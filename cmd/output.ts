@@ -31,6 +31,7 @@ export class Output {
   /** Prints the result: `value` as JSON, or `text`, each ended by a newline. */
   result(value: unknown, text: string): void {
     const line = this.json ? JSON.stringify(value) : text;
+    this.beforeWrite?.(); // both channels may be the same terminal
     try {
       writeAll(Deno.stdout, line.endsWith("\n") ? line : `${line}\n`);
     } catch (error) {

@@ -78,10 +78,12 @@ function showBars(activity: Activity, output: Output): Disposable {
 
 function terminalSize(): { columns: number; rows: number } {
   try {
-    return Deno.consoleSize();
+    const { columns, rows } = Deno.consoleSize();
+    if (columns > 0 && rows > 0) return { columns, rows }; // 0 of 0 is a terminal that nobody gave a size
   } catch {
-    return { columns: 80, rows: 24 }; // stdin and stdout are redirected, only stderr is a terminal
+    // Standard input and output are redirected, only stderr is a terminal.
   }
+  return { columns: 80, rows: 24 };
 }
 
 /** The lines of the display, at most `limit`: a headline, then the bars that still move. */
