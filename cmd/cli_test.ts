@@ -58,6 +58,24 @@ Deno.test("davit: help of every command", async (t) => {
   }
 });
 
+Deno.test("davit: every error code is in the help of a command that can give it", async () => {
+  const helps = await Promise.all(["import", "check"].map((name) => davit(["image", name, "--help"])));
+  const text = helps.map(({ stdout }) => stdout).join("") + "interrupted bug";
+  const root = new URL("../", import.meta.url).pathname;
+  const { stdout } = await run([
+    "grep",
+    "-rhoE",
+    "--include=*.ts",
+    "--exclude=*_test.ts",
+    'code: "[a-z_]+"',
+    `${root}lib`,
+    `${root}cmd`,
+  ]);
+  const codes = new Set([...stdout.matchAll(/"(\w+)"/g)].map(([, code]) => code!));
+  assert.ok(codes.size > 20);
+  assert.deepEqual([...codes].filter((code) => !text.includes(code)), []);
+});
+
 Deno.test("davit --version is a word for people and an object for scripts", async () => {
   const { version } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", import.meta.url)));
   assert.equal((await davit(["--version"])).stdout, `davit ${version}\n`);

@@ -17,7 +17,7 @@ Examples:
   davit completions zsh > ~/.zsh/completions/_davit && echo 'source ~/.zsh/completions/_davit' >> ~/.zshrc
   davit completions fish > ~/.config/fish/completions/davit.fish
 
-Exit status: 0; 64 an unknown shell.`;
+Exit status: 0; 64 an unknown shell; 78 bad configuration.`;
 
 /** Builds the command; `root` is the tree to complete. */
 export function completions(context: Context, root: CommandUnknownOpts): CommandUnknownOpts {

@@ -21,7 +21,9 @@ Examples:
   davit config show
   DAVIT_IMAGE_RETRIES=9 davit config show --json
 
-Exit status: 0; 78 a file or variable cannot be used.`;
+DAVIT_CONFIG names one file to be read instead of the two.
+
+Exit status: 0; 64 wrong usage; 78 a file or variable cannot be used.`;
 
 /** Builds the command. */
 export function configShow(context: Context): CommandUnknownOpts {

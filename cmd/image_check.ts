@@ -8,7 +8,7 @@ import { Failure } from "../lib/failure.ts";
 import type { Context } from "./context.ts";
 
 const HELP = `
-Without flags a few kilobytes are read: superblock, table pointers, and size and end against FILE.json.
+Without flags less than 100 kB are read: superblock, table pointers, and size and end against FILE.json.
 --deep walks all inodes and directories (unsquashfs); only --full and --sha256 can see damaged file data.
 Nothing is ever changed.
 
@@ -17,7 +17,8 @@ Examples:
   davit image check /shared/pytorch.sqsh --full --json
   davit image check a.sqsh --sha256 4f5e…
 
-Exit status: 0 valid; 65 invalid (invalid_image); 66 absent (absent); 75 cannot tell (cannot_tell).`;
+Exit status (error.code): 0 valid; 65 invalid (invalid_image); 66 absent (absent); 75 cannot tell
+(cannot_tell); 64 wrong usage; 78 bad configuration.`;
 
 /** Builds the command. */
 export function imageCheck(context: Context): CommandUnknownOpts {
@@ -27,7 +28,7 @@ export function imageCheck(context: Context): CommandUnknownOpts {
     .option("--deep", "walk all inodes and directories too")
     .option("--full", "read every byte and compare with the SHA-256 of FILE.json")
     .addOption(new Option("--sha256 <hex>", "read every byte and compare with this").argParser(parseSha256))
-    .option("-q, --quiet", "print nothing, only exit")
+    .option("-q, --quiet", "print no result, only errors")
     .addHelpText("after", HELP)
     .action(async (file, { deep, full, sha256, quiet }) => {
       const { checkImage } = await import("../lib/image/check.ts");

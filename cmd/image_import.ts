@@ -22,12 +22,21 @@ Examples:
 
 stdout is the path to use, or one JSON object with --json.
 
-Exit status (error.code): 0 the file is whole and is the image asked for; 64 bad reference (bad_reference);
-65 wrong_architecture, digest_mismatch, damaged_layer, unsafe_layer, image_too_large; 66 no such image
-(registry_not_found); 69 sqfstar or the registry is missing (missing_program, registry_unreachable);
-73 the output cannot be made (cannot_create); 74 no_space, converter_failed; 75 try again (lock_timeout,
-cannot_tell, registry_transient, deadline); 76 the registry breaks the protocol; 77 registry_denied;
-128+n ended by signal n, after tidying up.`;
+Exit status (error.code):
+  0   the file is whole, and is what was asked for as far as anybody recorded
+  64  usage, bad_reference, bad_platform
+  65  the image or the data: wrong_architecture, unsupported_image, unsupported_compression, bad_config,
+      unsafe_layer, image_too_large, damaged_layer, digest_mismatch, bad_ca_file
+  66  registry_not_found, bad_ca_file (missing)
+  69  missing_program (sqfstar), registry_unreachable, registry_untrusted, converter_failed (killed)
+  70  bug
+  73  cannot_create, cannot_lock, bad_lock_file
+  74  no_space, cannot_write, converter_failed, cannot_lock, stdout
+  75  try again: lock_timeout, lock_unstable, cannot_tell, registry_transient, deadline, invalid_result, temp_lost
+  76  registry_protocol
+  77  registry_denied, no_permission, cannot_replace
+  78  bad_configuration
+  128+n  interrupted by signal n, after tidying up`;
 
 /** Builds the command. */
 export function imageImport(context: Context): CommandUnknownOpts {
@@ -108,7 +117,8 @@ export function imageImport(context: Context): CommandUnknownOpts {
         });
       },
       activity,
-      signal: deadline.signal,
+      signal: context.signal,
+      workSignal: deadline.signal,
       log: context.log,
     });
     context.result(result, result.output);

@@ -14,7 +14,7 @@ Examples:
   FILE=$(davit image path "docker://$IMAGE" --dir /shared/images)
   davit image path nvcr.io#nvidia/pytorch:25.01-py3
 
-Exit status: 0; 64 bad reference.`;
+Exit status: 0; 64 bad reference; 78 bad configuration.`;
 
 /** Builds the command. */
 export function imagePath(context: Context): CommandUnknownOpts {

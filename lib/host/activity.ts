@@ -19,6 +19,8 @@ export class Activity {
   phase = "look";
   /** Which try of the phase this is, from 1: a retry counts as progress for those who wait. */
   attempt = 1;
+  /** Signs of life where no bytes move: a wait that was asked for, data on its way to the disk. */
+  ticks = 0;
   /** What a person should know meanwhile, such as whom we wait for. */
   note: string | undefined;
   /** The parts of this phase, in the order in which they began. */
@@ -36,6 +38,17 @@ export class Activity {
     this.attempt = 1;
     this.note = undefined;
     this.bars.clear();
+  }
+
+  /** Runs `work`, of which nothing can be seen from outside, with a tick every second for at most `limitMs`. */
+  async ticking<T>(limitMs: number, work: Promise<T>): Promise<T> {
+    let left = limitMs / 1000;
+    const timer = setInterval(() => this.ticks += left-- > 0 ? 1 : 0, 1000);
+    try {
+      return await work;
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   /** Adds a bar (or resets the one with the same id) and returns it for its owner to move. */

@@ -13,16 +13,23 @@ export interface Lock extends Disposable {
   readonly path: string;
 }
 
-/** What one try gave. `errno` says how the filesystem refuses locks (ENOLCK, ENOSYS, EOPNOTSUPP …). */
+/** What one try gave. `errno` says how the lock is refused: no such thing here, no permission, no answer. */
 export type LockTry = { kind: "held"; lock: Lock } | { kind: "busy" } | { kind: "refused"; errno: string };
 
-const REFUSALS = new Set(["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL", "EBADF"]);
+/** Errors of flock(2) by which filesystems say that they have no locks, or none at the moment. */
+export const NO_LOCK_ERRNOS: ReadonlySet<string> = new Set([
+  ...["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL", "EBADF"],
+  ...["EIO", "ESTALE", "ETIMEDOUT"],
+]);
+/** The same, and those of opening the lock file: no lock, but no reason to stop either. */
+const REFUSALS = new Set([...NO_LOCK_ERRNOS, "EACCES", "EPERM", "EROFS"]);
 
-/** Tries once, without waiting. Throws a {@linkcode Failure} when the lock file cannot be opened at all. */
+/** Tries once, without waiting. Throws a {@linkcode Failure} when there can be no lock file at `path`. */
 export async function tryLock(path: string): Promise<LockTry> {
   // A lock file replaced between open and lock must not count: take the new one, a few times.
   for (let round = 0; round < 10; round++) {
     const file = await openLockFile(path);
+    if (typeof file === "string") return { kind: "refused", errno: file };
     let keep = false;
     try {
       if (!await file.tryLock(true)) return { kind: "busy" };
@@ -48,7 +55,8 @@ export async function tryLock(path: string): Promise<LockTry> {
   );
 }
 
-async function openLockFile(path: string): Promise<Deno.FsFile> {
+/** The open lock file, or the errno by which it is refused. */
+async function openLockFile(path: string): Promise<Deno.FsFile | string> {
   for (let round = 0; round < 10; round++) {
     try {
       // Opening a FIFO would wait for a writer for ever.
@@ -58,7 +66,8 @@ async function openLockFile(path: string): Promise<Deno.FsFile> {
     } catch (error) {
       const errno = errnoOf(error);
       // flock needs no write permission, except on NFS, which answers EBADF then.
-      if (errno === "EACCES" || errno === "EROFS") return await openReadOnly(path, error);
+      if (errno === "EACCES" || errno === "EROFS") return await openReadOnly(path, errno);
+      if (errno !== undefined && REFUSALS.has(errno)) return errno;
       if (errno !== "ENOENT") throw error instanceof Failure ? error : cannotLock(path, error);
     }
     try {
@@ -66,17 +75,20 @@ async function openLockFile(path: string): Promise<Deno.FsFile> {
       await Deno.chmod(path, 0o666); // the umask has taken bits away
       return file;
     } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw cannotLock(path, error);
+      const errno = errnoOf(error);
+      if (errno !== undefined && REFUSALS.has(errno)) return errno;
+      if (errno !== "EEXIST") throw cannotLock(path, error);
     }
   }
   throw cannotLock(path, new Error("it appears and disappears"));
 }
 
-async function openReadOnly(path: string, refused: unknown): Promise<Deno.FsFile> {
+async function openReadOnly(path: string, refused: string): Promise<Deno.FsFile | string> {
   try {
     return await Deno.open(path, { read: true });
-  } catch {
-    throw cannotLock(path, refused);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return refused;
   }
 }
 
@@ -100,18 +112,15 @@ function notAFile(path: string): Failure {
 
 function cannotLock(path: string, cause: unknown): Failure {
   const errno = errnoOf(cause);
-  const exit = errno === "EACCES" || errno === "EPERM"
-    ? "NOPERM"
-    : errno === "EROFS" || errno === "ENOENT" || errno === "ENOTDIR"
-    ? "CANTCREAT"
-    : "IOERR";
-  return new Failure(exit, `Cannot lock "${path}": ${messageOf(cause)}`, {
-    code: errno === "ENOSPC" || errno === "EDQUOT" ? "no_space" : "cannot_lock",
-    hint: errno === "ENOENT"
-      ? "--mkdir creates the directory"
-      : "lock files must be writable by all who share the image",
-    cause,
-  });
+  return new Failure(
+    errno === "ENOENT" || errno === "ENOTDIR" ? "CANTCREAT" : "IOERR",
+    `Cannot lock "${path}": ${messageOf(cause)}`,
+    {
+      code: errno === "ENOSPC" || errno === "EDQUOT" ? "no_space" : "cannot_lock",
+      hint: errno === "ENOENT" ? "--mkdir creates the directory" : undefined,
+      cause,
+    },
+  );
 }
 
 /** Who holds a flock on `path` according to /proc/locks: its pid, or undefined when it is on another host. */

@@ -33,6 +33,7 @@ export interface HolderStatus extends Identity {
   readonly phase: string;
   readonly attempt: number;
   readonly bytes: number;
+  readonly ticks: number;
   readonly total_bytes: number | undefined;
   readonly updated: string;
 }
@@ -53,7 +54,9 @@ export async function readHolderStatus(path: string): Promise<HolderStatus | und
 
 /** Changes whenever the holder got further; equal strings mean a standstill. */
 export function progressOf(status: HolderStatus | undefined): string {
-  return status === undefined ? "" : `${status.id} ${status.phase} ${status.attempt} ${status.bytes}`;
+  return status === undefined
+    ? ""
+    : [status.id, status.phase, status.attempt, status.bytes, status.ticks].join(" ");
 }
 
 /** "job 4711 on node-12, pid 99 (download, 18.2 GB)", for a waiter's line. */
@@ -71,7 +74,7 @@ export function describeHolder(status: HolderStatus): string {
 /** Keeps the status file until disposed, then removes it. A directory that refuses it costs only the message. */
 export class HolderBeat implements AsyncDisposable {
   readonly #path: string;
-  readonly #base: Omit<HolderStatus, "phase" | "attempt" | "bytes" | "total_bytes" | "updated">;
+  readonly #base: Omit<HolderStatus, "phase" | "attempt" | "bytes" | "ticks" | "total_bytes" | "updated">;
   readonly #activity: Activity;
   readonly #log: Log;
   readonly #timer: ReturnType<typeof setInterval>;
@@ -93,12 +96,13 @@ export class HolderBeat implements AsyncDisposable {
 
   async #write(): Promise<void> {
     if (this.#refused) return;
-    const { phase, attempt, doneBytes, totalBytes } = this.#activity;
+    const { phase, attempt, doneBytes, totalBytes, ticks } = this.#activity;
     const status: HolderStatus = {
       ...this.#base,
       phase,
       attempt,
       bytes: doneBytes,
+      ticks,
       total_bytes: totalBytes,
       updated: new Date().toISOString(),
     };

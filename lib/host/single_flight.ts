@@ -65,7 +65,7 @@ export async function takeTurn<T>(options: SingleFlightOptions<T>): Promise<Flig
     if (value !== undefined) return { kind: "found", value, wait: wait() };
     const got: LockTry = await tryLock(lockPath);
     if (got.kind === "refused") {
-      log.warn("this filesystem refuses locks, going on without: an import may be done twice", {
+      log.warn("the lock is refused, going on without: an import may be done twice", {
         lock: lockPath,
         errno: got.errno,
       });

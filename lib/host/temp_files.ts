@@ -6,13 +6,17 @@
  * @module
  */
 import { errnoOf } from "./errno.ts";
+import { NO_LOCK_ERRNOS } from "./flock.ts";
 import type { Log } from "./log.ts";
+import { lockScopeOf, mountOf, readMounts } from "./mounts.ts";
 import { cannotWrite } from "./publish.ts";
 
 const TEMP_REGEXP = /^\..+\.tmp\.([0-9a-f]{8})\.(\d{1,10})\.[0-9a-f]{8}$/;
-/** How filesystems without flock answer it. */
-const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"]);
+/** How filesystems that never have locks answer. Other errors prove nothing, and what they hit is not removed. */
+const NEVER_LOCKS = new Set(["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"]);
 const MAX_TRIES = 10;
+/** A writer may be silent for a while: whatever the grace, nothing younger is judged by its age. */
+const MIN_AGE_MS = 3_600_000;
 
 /** An unfinished file; disposing it closes it, and removes it unless it was renamed to its place. */
 export interface Temp extends AsyncDisposable {
@@ -71,7 +75,7 @@ async function holdOwn(path: string, file: Deno.FsFile): Promise<boolean> {
   try {
     if (!await file.tryLock(true)) return false;
   } catch (error) {
-    if (NO_LOCKS.has(errnoOf(error) ?? "")) return true;
+    if (NO_LOCK_ERRNOS.has(errnoOf(error) ?? "")) return true;
     throw error;
   }
   return await isStill(path, file);
@@ -89,8 +93,9 @@ async function isStill(path: string, file: Deno.FsFile): Promise<boolean> {
 
 /**
  * Removes temp files in `directory` whose names begin with `prefix` and whose owners are gone: nobody holds the
- * lock, and the owner is a dead process of this boot or the file is untouched for `graceMs`. What cannot be
- * removed is logged. Throws what reading the directory throws.
+ * lock, and the owner is a dead process of this boot, or of another boot where locks reach all hosts, or the file
+ * is untouched for `graceMs` (an hour at least). What cannot be removed is logged. Throws what reading the
+ * directory throws.
  */
 export async function removeDeadTemps(
   directory: string,
@@ -98,6 +103,7 @@ export async function removeDeadTemps(
   { graceMs, log, proc = "/proc" }: { graceMs: number; log: Log; proc?: string },
 ): Promise<void> {
   const boot = await bootId(proc);
+  const locksTell = await locksReachAll(directory, proc);
   for await (const { name, isFile } of Deno.readDir(directory)) {
     const match = isFile && name.startsWith(prefix) ? TEMP_REGEXP.exec(name) : null;
     if (!match) continue;
@@ -106,9 +112,10 @@ export async function removeDeadTemps(
       const pid = Number(match[2]);
       // In containers one process id comes again and again: under ours, the lock alone decides.
       const isOwnPid = match[1] === boot && pid === Deno.pid;
-      const isGone = isOwnPid || (match[1] === boot && !isAlive(pid));
-      if (!isGone && !await isOlderThan(path, graceMs)) continue;
-      if (await removeUnlessHeld(path, { needsLock: isOwnPid })) {
+      const isForeign = match[1] !== boot;
+      const isGone = isOwnPid || (isForeign ? locksTell : !isAlive(pid));
+      if (!isGone && !await isOlderThan(path, Math.max(graceMs, MIN_AGE_MS))) continue;
+      if (await removeUnlessHeld(path, { needsLock: isOwnPid || (isForeign && locksTell) })) {
         log.info("removed what a dead process left", { file: path });
       }
     } catch (error) {
@@ -120,13 +127,24 @@ export async function removeDeadTemps(
   }
 }
 
+async function locksReachAll(directory: string, proc: string): Promise<boolean> {
+  try {
+    const mount = mountOf(await Deno.realPath(directory), await readMounts(proc));
+    const reach = mount && lockScopeOf(mount).reach;
+    return reach === "host" || reach === "cluster";
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return false; // then age decides
+  }
+}
+
 async function removeUnlessHeld(path: string, { needsLock }: { needsLock: boolean }): Promise<boolean> {
   // Writable, because NFS turns flock into a lock that wants it.
   using file = await Deno.open(path, { read: true, write: true });
   try {
     if (!await file.tryLock(true)) return false;
   } catch (error) {
-    if (!NO_LOCKS.has(errnoOf(error) ?? "")) throw error;
+    if (!NEVER_LOCKS.has(errnoOf(error) ?? "")) throw error;
     if (needsLock) return false;
   }
   if (!await isStill(path, file)) return false;

@@ -68,7 +68,7 @@ Deno.test("removeDeadTemps() spares the living, then takes what kill -9 left", a
   assert.deepEqual(await names(dir.path), []);
 });
 
-Deno.test("removeDeadTemps() judges other boots by age and leaves all other names alone", async () => {
+Deno.test("removeDeadTemps() judges other boots by the lock, or by age where locks end at the node, and leaves all other names alone", async () => {
   await using dir = await tempDir("temps");
   // Of an earlier process that had our id, as in containers: nobody holds it.
   const mine = await tempName("mine");
@@ -79,11 +79,33 @@ Deno.test("removeDeadTemps() judges other boots by age and leaves all other name
   }
   for (const name of [...others, ".b.tmp.00000001.1.0123abcd"]) await Deno.utime(dir.join(name), old, old);
   await Deno.mkdir(dir.join(".d.tmp.00000001.1.0123abcd"));
-  await removeDeadTemps(dir.path, ".", { graceMs: DAY_MS, log: silent });
+  // A mount table by which the directory is on NFS without locks.
+  await Deno.mkdir(dir.join("proc", "self"), { recursive: true });
+  await Deno.mkdir(dir.join("proc", "sys", "kernel", "random"), { recursive: true });
+  const boot = "/proc/sys/kernel/random/boot_id";
+  await Deno.writeTextFile(
+    dir.join("proc", "sys", "kernel", "random", "boot_id"),
+    await Deno.readTextFile(boot),
+  );
+  const line = `1 2 0:1 / ${dir.path} rw - nfs server:/x rw,nolock`;
+  await Deno.writeTextFile(dir.join("proc", "self", "mountinfo"), `${line}\n`);
+  await removeDeadTemps(dir.path, ".", { graceMs: DAY_MS, log: silent, proc: dir.join("proc") });
+  await Deno.remove(dir.join("proc"), { recursive: true });
   assert.deepEqual(
     await names(dir.path),
     [...others, ".a.tmp.00000001.1.0123abcd", ".d.tmp.00000001.1.0123abcd"].sort(),
   );
+});
+
+Deno.test("removeDeadTemps() believes a lock of another boot, and a free one too, on a filesystem of this host", async () => {
+  await using dir = await tempDir("temps");
+  for (const name of [".a.tmp.00000001.1.0123abcd", ".b.tmp.00000001.1.0123abcd"]) {
+    await Deno.writeTextFile(dir.join(name), "");
+  }
+  using living = await Deno.open(dir.join(".b.tmp.00000001.1.0123abcd"), { read: true, write: true });
+  await living.lock(true);
+  await removeDeadTemps(dir.path, ".", { graceMs: DAY_MS, log: silent });
+  assert.deepEqual(await names(dir.path), [".b.tmp.00000001.1.0123abcd"]);
 });
 
 Deno.test("a process without a boot id never matches another's", async () => {

@@ -13,6 +13,7 @@ import { formatReference, type Reference } from "./reference.ts";
 import { openRegistry, type Registry, type Resolution } from "./registry.ts";
 import { buildSquashfs, type Compression, findSqfstar } from "./sqfstar.ts";
 import type { Platform } from "./types.ts";
+import { findUnsquashfs } from "./unsquashfs.ts";
 
 /** How the engine works; sizes in bytes. */
 export interface BuiltinOptions extends EngineTools {
@@ -57,6 +58,7 @@ class BuiltinEngine implements Engine {
     const { env, platform, cacheDir, compression } = this.#options;
     // Before any download: without it all the rest would be in vain.
     await findSqfstar(env.PATH ?? "");
+    await findUnsquashfs(this.#options.signal);
     const image = await this.#registry.resolve(platform);
     const cache: SpaceNeed = {
       label: "the layer cache",

@@ -51,7 +51,7 @@ interface Damage {
   deep: "valid" | "invalid";
 }
 
-// The rows of the study's damage table; \`unsquashfs -l\` is what "deep" adds.
+// The rows of the study's damage table; `unsquashfs -l` is what "deep" adds.
 const DAMAGES: Damage[] = [
   { name: "none", damage: () => {}, fast: "valid", deep: "valid" },
   {
@@ -101,6 +101,12 @@ const DAMAGES: Damage[] = [
     damage: async (path) => overwrite(path, await u64At(path, 64) + 2, new Uint8Array(4096)),
     fast: "valid",
     deep: "invalid",
+  },
+  {
+    name: "zeros in the export table",
+    damage: async (path) => overwrite(path, await u64At(path, 88) - 2000, new Uint8Array(1990)),
+    fast: "valid",
+    deep: "valid",
   },
   {
     name: "superblock zero",

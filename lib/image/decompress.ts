@@ -132,13 +132,13 @@ async function* decompressed(
   codec: Transform,
 ): AsyncGenerator<Uint8Array> {
   const iterator = chunks[Symbol.asyncIterator]();
-  let inputFailed = false;
+  let inputFault: { error: unknown } | undefined;
   // Not `yield*`: when the codec fails, its error is thrown into this generator and would look like the input's.
   const input = async function* () {
     try {
       for (;;) {
         const next = await iterator.next().catch((error) => {
-          inputFailed = true;
+          inputFault = { error };
           throw error;
         });
         if (next.done) return;
@@ -155,7 +155,8 @@ async function* decompressed(
     for await (const chunk of codec) yield chunk;
     await fed;
   } catch (error) {
-    throw inputFailed ? error : new BadData(messageOf(error), { cause: error });
+    // Both may have failed, and the codec's error be the first to arrive: the input's says more.
+    throw inputFault ? inputFault.error : new BadData(messageOf(error), { cause: error });
   } finally {
     codec.destroy();
     await fed.catch(() => {});

@@ -50,13 +50,15 @@ export async function judgeExisting(
   return { state: "usable", found: { sizeBytes: verdict.sizeBytes, digest, sha256 } };
 }
 
+/** Why an adopted image is not enough for who asks for a digest. */
+export const UNKNOWN_ORIGIN = "nobody recorded which digest it was made from";
+
 /** Why the image of `sidecar` is not the wanted one; undefined when it is. */
 export function difference(sidecar: Sidecar, wanted: Wanted): string | undefined {
   const { uri, digest, reference_digest: referenceDigest, platform } = sidecar;
   if (wanted.pinnedDigest !== undefined) {
-    // An adopted image has no digest: nothing contradicts the wanted one.
     const known = [digest, referenceDigest].filter((value) => value !== undefined);
-    if (known.length > 0 && !known.includes(wanted.pinnedDigest)) return `it is ${known[0]}`;
+    if (!known.includes(wanted.pinnedDigest)) return known.length > 0 ? `it is ${known[0]}` : UNKNOWN_ORIGIN;
   } else if (uri !== undefined && uri !== wanted.uri) {
     return `it was imported from ${uri}`;
   }

@@ -5,6 +5,7 @@
  * @module
  */
 import { Failure } from "../failure.ts";
+import type { Activity } from "../host/activity.ts";
 import { nextDelayMs, sleep } from "../host/backoff.ts";
 import type { Log } from "../host/log.ts";
 import { formatDuration } from "../units.ts";
@@ -38,6 +39,8 @@ export interface RetryOptions {
   readonly backoff?: { readonly baseMs: number; readonly capMs: number };
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** Shows others that a wait is not a standstill. */
+  readonly activity?: Activity;
 }
 
 const BACKOFF = { baseMs: 5_000, capMs: 300_000 };
@@ -57,7 +60,7 @@ export class Patience {
 
   /** Waits before the next try; throws `fault` itself when it is no TransientFault, a Failure when tries are used up. */
   async wait(fault: unknown): Promise<void> {
-    const { retries, backoff = BACKOFF, signal, log } = this.#options;
+    const { retries, backoff = BACKOFF, signal, log, activity } = this.#options;
     signal.throwIfAborted();
     if (!(fault instanceof TransientFault)) throw fault;
     this.#faults++;
@@ -71,7 +74,8 @@ export class Patience {
       retries,
       wait_ms: waitMs,
     });
-    await sleep(waitMs, signal);
+    const waited = sleep(waitMs, signal);
+    await (activity?.ticking(waitMs, waited) ?? waited);
   }
 
   /** Forgets earlier faults: the work moved on. */

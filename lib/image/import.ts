@@ -32,6 +32,8 @@ export interface ImportResult {
   readonly wait_s: number;
   readonly import_s: number;
   readonly phases: Record<string, number>;
+  /** How often the work was begun: 2 after a damaged layer or a lost temp file; 0 when there was nothing to do. */
+  readonly attempts: number;
   readonly lock: {
     mode: "flock" | "none" | "unused";
     scope: string;
@@ -67,19 +69,22 @@ function collectingLog(log: Log, warnings: string[]): Log {
   };
 }
 
-async function importTo(target: Target, options: ImportOptions, warnings: string[]): Promise<ImportResult> {
-  const { activity, signal, log } = options;
-  await using engine = new LazyEngine(options);
-  const wanted = await wantedImage(options, engine, target);
-  const base = { target, options, warnings };
+async function importTo(target: Target, given: ImportOptions, warnings: string[]): Promise<ImportResult> {
+  const { activity, log } = given;
+  await using engine = new LazyEngine(given);
+  const wanted = await wantedImage(given, engine, target);
+  const base = { target, options: given, warnings };
 
-  const lockPath = options.lockFile ?? `${target.named}.lock`;
+  const lockPath = given.lockFile ?? `${target.named}.lock`;
   const statusPath = statusPathOf(lockPath);
-  const there = await judgeExisting(target.path, wanted, { signal, log });
+  const there = await judgeExisting(target.path, wanted, given);
   if (there.state === "usable") {
-    if (await hasHolderStatus(statusPath)) await tidyAfterDeath(target, { ...options, lockPath, statusPath });
+    if (await hasHolderStatus(statusPath)) await tidyAfterDeath(target, { ...given, lockPath, statusPath });
     return report(base, "hit", there.found);
   }
+
+  const options = { ...given, signal: given.workSignal };
+  const { signal } = options;
   const scope = await lockReach(target, log);
   const flight = await takeTurn({
     lockPath,
@@ -104,7 +109,8 @@ async function importTo(target: Target, options: ImportOptions, warnings: string
       locked: flight.mode === "flock",
     });
     const kind = made.kind === "imported" ? "imported" : flight.wait.holder ? "waited" : "hit";
-    return report({ ...base, wait: flight.wait, scope, mode: flight.mode }, kind, made.found);
+    const { attempts } = made;
+    return report({ ...base, wait: flight.wait, scope, mode: flight.mode, attempts }, kind, made.found);
   } finally {
     await flight.release();
   }
@@ -205,10 +211,11 @@ interface Report {
   readonly wait?: Wait;
   readonly scope?: string;
   readonly mode?: "flock" | "none";
+  readonly attempts?: number;
 }
 
 function report(
-  { target, options, warnings, wait, scope, mode }: Report,
+  { target, options, warnings, wait, scope, mode, attempts = 0 }: Report,
   result: ImportResult["result"],
   { sizeBytes, digest, sha256 }: Found,
 ): ImportResult {
@@ -225,6 +232,7 @@ function report(
     wait_s: seconds(wait?.waitedMs ?? 0),
     import_s: seconds(phases.reduce((sum, [, ms]) => sum + ms, 0)),
     phases: Object.fromEntries(phases.map(([phase, ms]) => [phase, seconds(ms)])),
+    attempts,
     lock: {
       mode: mode ?? (wait ? "flock" : "unused"),
       scope: scope ?? "unknown",

@@ -31,6 +31,9 @@ export interface ImportOptions {
   readonly davitVersion: string;
   readonly openEngine: OpenEngine;
   readonly activity: Activity;
+  /** Ends everything. */
   readonly signal: AbortSignal;
+  /** Ends waiting and working too, but not the look at what is there: a hit needs no time. */
+  readonly workSignal: AbortSignal;
   readonly log: Log;
 }

@@ -23,7 +23,8 @@ Deno.test({
     const reader = startReader(stage.output, stage.expected);
     const jobs = Array.from({ length: 30 }, () => stage.start(stage.args("--json")));
     const ends = await Promise.all(jobs.map(({ done }) => done));
-    const { faults } = await reader.stop();
+    const { faults, reads } = await reader.stop();
+    assert.ok(reads > 0, "the reader read");
     assert.deepEqual(ends.filter(({ code }) => code !== 0).map(({ stderr }) => stderr), []);
     const results = ends.map(({ stdout }) => JSON.parse(stdout) as ImportResult);
     assert.equal(countOf(results, "imported"), 1);

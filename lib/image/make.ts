@@ -11,7 +11,14 @@ import { checkSpace } from "../host/space.ts";
 import { createTemp, removeDeadTemps } from "../host/temp_files.ts";
 import { checkImage, hashFile, tailHash, type Verdict } from "./check.ts";
 import type { Engine, FoundImage } from "./engine.ts";
-import { cannotTell, type Existing, type Found, judgeExisting, type Wanted } from "./existing.ts";
+import {
+  cannotTell,
+  type Existing,
+  type Found,
+  judgeExisting,
+  UNKNOWN_ORIGIN,
+  type Wanted,
+} from "./existing.ts";
 import type { ImportOptions } from "./import_options.ts";
 import { type Sidecar, sidecarPath } from "./sidecar.ts";
 import type { Target } from "./target.ts";
@@ -27,6 +34,8 @@ export interface MakeOptions extends ImportOptions {
 export interface Made {
   readonly kind: "imported" | "there";
   readonly found: Found;
+  /** How often the building was begun. */
+  readonly attempts: number;
 }
 
 /** A checked image under its temp name. */
@@ -43,13 +52,16 @@ interface Built {
  */
 const WORTH_ANOTHER_TRY = new Set(["temp_lost", "damaged_layer"]);
 
+/** So long the kernel may take to write an image out before those who wait call it a standstill. */
+const SYNC_LIMIT_MS = 3_600_000;
+
 /** Makes or adopts the image at `target`. */
 export async function makeImage(target: Target, wanted: Wanted, options: MakeOptions): Promise<Made> {
   const { signal, log, graceMs } = options;
   await tidy(target, options);
   let there = await judgeExisting(target.path, wanted, { signal, log });
   if (there.state === "foreign") there = await adopt(target, wanted, options);
-  if (there.state === "usable") return { kind: "there", found: there.found };
+  if (there.state === "usable") return { kind: "there", found: there.found, attempts: 0 };
   if (there.state === "invalid") {
     log.warn(`the image is damaged, importing it again: ${there.reason}`, { file: target.path });
   }
@@ -57,7 +69,7 @@ export async function makeImage(target: Target, wanted: Wanted, options: MakeOpt
 
   for (let attempt = 1;; attempt++) {
     try {
-      return await build(target, wanted, there, options);
+      return { ...await build(target, wanted, there, options), attempts: attempt };
     } catch (error) {
       const mayPass = error instanceof Failure && WORTH_ANOTHER_TRY.has(error.code);
       if (!mayPass || attempt === 2) throw error;
@@ -90,18 +102,28 @@ async function adopt(target: Target, wanted: Wanted, options: MakeOptions): Prom
   const verdict = await checkImage(target.path, { level: "deep", signal });
   if (verdict.state === "unknown") throw cannotTell(target.path, verdict.reason);
   if (verdict.state !== "valid") return verdict;
-  if (wanted.referenceDigest !== undefined) {
-    return { state: "other", reason: "nobody recorded which digest it was made from", inode: null };
+  if (wanted.referenceDigest !== undefined || wanted.pinnedDigest !== undefined) {
+    return { state: "other", reason: UNKNOWN_ORIGIN, inode: null };
   }
   using file = await Deno.open(target.path);
-  const tailSha256 = await tailHash(file, verdict.sizeBytes);
-  await writeSidecar(target, sidecarOf(verdict, tailSha256, options), options);
-  log.info("adopted an image that something else had made", { file: target.path });
+  const { sizeBytes } = verdict;
+  const bar = activity.bar("hash", "sha256", sizeBytes);
+  const sha256 = await hashFile(file, { signal, onBytes: (bytes) => bar.done += bytes });
+  const sidecar = sidecarOf(verdict, await tailHash(file, sizeBytes), options);
+  await writeSidecar(target, { ...sidecar, uri: wanted.uri, sha256 }, options);
+  log.warn("adopted an image that something else made: it is taken for what was asked for", {
+    file: target.path,
+  });
   for (const warning of verdict.warnings) log.warn(warning, { file: target.path });
-  return { state: "usable", found: { sizeBytes: verdict.sizeBytes, digest: undefined, sha256: undefined } };
+  return { state: "usable", found: { sizeBytes, digest: undefined, sha256 } };
 }
 
-async function build(target: Target, wanted: Wanted, there: Existing, options: MakeOptions): Promise<Made> {
+async function build(
+  target: Target,
+  wanted: Wanted,
+  there: Existing,
+  options: MakeOptions,
+): Promise<Omit<Made, "attempts">> {
   const { activity, signal, log, mode } = options;
   const begun = performance.now();
   activity.begin("resolve");
@@ -126,7 +148,12 @@ async function build(target: Target, wanted: Wanted, there: Existing, options: M
     log.info("another process published the image meanwhile, ours is dropped", { file: target.path });
     return { kind: "there", found: now.found };
   }
-  await keepReplaced(target, there, now, options);
+  if (!await keepReplaced(target, there, now, options)) {
+    // Without a lock, another process may have put a good one there since we looked.
+    const again = await judgeExisting(target.path, wanted, { signal, log });
+    if (again.state === "usable") return { kind: "there", found: again.found };
+    await keepReplaced(target, there, { state: "other", reason: "", inode: null }, options);
+  }
   await moveInPlace(temp.path, target.path, log);
   const seconds = Math.round(performance.now() - begun) / 1000;
   await writeSidecar(target, {
@@ -165,25 +192,29 @@ async function inspect(
       hint: "nothing was published; try again",
     });
   }
-  await syncFile(temp.file, temp.path);
+  await activity.ticking(SYNC_LIMIT_MS, syncFile(temp.file, temp.path));
   const bar = activity.bar("hash", "sha256", verdict.sizeBytes);
   const sha256 = await hashFile(temp.file, { signal, onBytes: (bytes) => bar.done += bytes });
   return { image, valid: verdict, sha256, tailSha256: await tailHash(temp.file, verdict.sizeBytes) };
 }
 
-/** What goes keeps a second name: a refused file as evidence, a good one for whoever has it open. */
+/**
+ * What goes keeps a second name: a refused file as evidence, a good one for whoever has it open. False when the
+ * refused file is no longer there.
+ */
 async function keepReplaced(
   target: Target,
   before: Existing,
   now: Existing,
   { log }: MakeOptions,
-): Promise<void> {
-  if (now.state === "absent") return;
+): Promise<boolean> {
+  if (now.state === "absent") return true;
   const isBad = now.state === "invalid";
   const kept = await keepAside(target.path, isBad ? "bad" : "old", { inode: isBad ? now.inode : null, log });
-  if (kept === undefined) return;
+  if (kept === undefined) return !isBad;
   if (isBad) log.warn("the damaged image is kept for a look", { file: kept });
   else log.info("the replaced image stays for its readers", { file: kept, was: before.state });
+  return true;
 }
 
 function sidecarOf(
@@ -215,7 +246,8 @@ async function writeSidecar(target: Target, sidecar: Sidecar, { log }: MakeOptio
     await syncFile(temp.file, temp.path);
     await moveInPlace(temp.path, path, log);
   } catch (error) {
-    if (error instanceof Failure) throw error;
-    throw cannotWrite(path, error);
+    const reason = error instanceof Failure ? error.message : cannotWrite(path, error).message;
+    // The image is good and in its place; without the sidecar the next job has to look closer, that is all.
+    log.warn("cannot record what the image is", { reason });
   }
 }

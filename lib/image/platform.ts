@@ -37,10 +37,12 @@ export function parsePlatform(text: string): Platform {
   if (os !== "linux" || beyond.length > 0 || !words.every((word) => /^[a-z0-9]{1,20}$/.test(word))) {
     throw new Failure("USAGE", `Cannot read the platform "${escapeControls(text.slice(0, 80))}"`, {
       code: "bad_platform",
-      hint: "expected linux/ARCH or linux/ARCH/VARIANT, such as linux/amd64, linux/arm64/v8 or aarch64",
+      hint: "expected linux/ARCH or linux/ARCH/VARIANT, such as linux/amd64, linux/arm/v6 or aarch64",
     });
   }
-  return { os, architecture: architecture!, ...(variant && { variant }) };
+  // One name for one thing: it is compared with what a sidecar says.
+  const isUsual = variant === DEFAULT_VARIANTS[architecture!];
+  return { os, architecture: architecture!, ...(variant && !isUsual && { variant }) };
 }
 
 /** The platform of this machine. */

@@ -6,13 +6,15 @@ import { chooseEntry, formatPlatform, hostPlatform, type IndexEntry, parsePlatfo
 Deno.test("parsePlatform() reads Go's and uname's names", () => {
   const cases: [string, string][] = [
     ["linux/amd64", "linux/amd64"],
-    ["linux/arm64/v8", "linux/arm64/v8"],
+    ["linux/arm64/v8", "linux/arm64"],
+    ["linux/amd64/v1", "linux/amd64"],
+    ["linux/amd64/v3", "linux/amd64/v3"],
     ["Linux/X86_64", "linux/amd64"],
     ["x86_64", "linux/amd64"],
     ["aarch64", "linux/arm64"],
     ["arm64/v9", "linux/arm64/v9"],
     ["ppc64le", "linux/ppc64le"],
-    ["armv7l", "linux/arm/v7"],
+    ["armv7l", "linux/arm"],
   ];
   for (const [text, expected] of cases) assert.equal(formatPlatform(parsePlatform(text)), expected);
 });

@@ -9,9 +9,9 @@ import { errnoOf } from "../host/errno.ts";
 /** The content of a sidecar. Fields in snake_case: other programs read it. */
 export interface Sidecar {
   readonly schema: 1;
-  /** As it was asked for. Absent when davit only adopted an image that somebody else made. */
+  /** As it was asked for. */
   readonly uri?: string | undefined;
-  /** Digest of the platform's manifest. */
+  /** Digest of the platform's manifest; absent when davit only adopted an image that something else made. */
   readonly digest?: string | undefined;
   /** Digest that the reference itself had then: of an index, where there was one. */
   readonly reference_digest?: string | undefined;
@@ -23,7 +23,7 @@ export interface Sidecar {
   readonly superblock: string;
   /** SHA-256 of the last 64 KiB. */
   readonly tail_sha256: string;
-  /** SHA-256 of the whole file; absent for an adopted image. */
+  /** SHA-256 of the whole file. */
   readonly sha256?: string | undefined;
   readonly engine?: string | undefined;
   readonly compression?: string | undefined;
@@ -47,7 +47,8 @@ export async function readSidecar(imagePath: string): Promise<Sidecar | undefine
   try {
     text = await Deno.readTextFile(sidecarPath(imagePath));
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
+    const errno = errnoOf(error);
+    if (errno === "ENOENT" || errno === "EISDIR") return undefined;
     throw error;
   }
   try {
@@ -62,8 +63,9 @@ export async function readSidecar(imagePath: string): Promise<Sidecar | undefine
 /** By hand: this is on the path of a warm hit, where zod would cost more than all the rest. */
 function isSidecar(value: unknown): value is Sidecar {
   if (typeof value !== "object" || value === null) return false;
-  const { schema, size, superblock, tail_sha256, digest, sha256 } = value as Record<string, unknown>;
-  return schema === 1 && Number.isSafeInteger(size) && typeof superblock === "string" &&
-    typeof tail_sha256 === "string" && (digest === undefined || typeof digest === "string") &&
-    (sha256 === undefined || typeof sha256 === "string");
+  const fields = value as Record<string, unknown>;
+  const optional = ["uri", "digest", "reference_digest", "platform", "sha256"];
+  return fields.schema === 1 && Number.isSafeInteger(fields.size) &&
+    typeof fields.superblock === "string" && typeof fields.tail_sha256 === "string" &&
+    optional.every((name) => fields[name] === undefined || typeof fields[name] === "string");
 }

@@ -136,7 +136,17 @@ export async function buildSquashfs(plan: ImagePlan, options: SquashOptions): Pr
     signal.removeEventListener("abort", end);
   }
   signal.addEventListener("abort", end);
-  const ended = await endOf(child).finally(() => signal.removeEventListener("abort", end));
+  // All data is in its queues now; what it still has to pack and write shows only in the file.
+  let lastSize = 0;
+  const watcher = setInterval(async () => {
+    const size = await Deno.stat(options.output).then((info) => info.size, () => lastSize);
+    if (size !== lastSize) activity.ticks++;
+    lastSize = size;
+  }, 1000);
+  const ended = await endOf(child).finally(() => {
+    clearInterval(watcher);
+    signal.removeEventListener("abort", end);
+  });
   await ending;
   const stderr = await said;
   signal.throwIfAborted();

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Failure } from "../failure.ts";
 import { runTool } from "../host/run_tool.ts";
 
 /** Words of strerror(3) after which the image is not to blame. */
@@ -11,6 +12,17 @@ const READ_TROUBLE_REGEXP =
   /Input\/output error|Stale file handle|Permission denied|Operation not permitted|Connection timed out|Too many (?:open files|levels)|Cannot allocate memory|Transport endpoint|Remote I\/O/;
 /** This unsquashfs cannot read that kind of image. */
 const UNSUPPORTED_REGEXP = /unsupported|not supported/i;
+
+const CURE = "it comes with sqfstar: package squashfs-tools of Debian, Ubuntu, RHEL, Alpine";
+
+/** Throws a Failure (UNAVAILABLE, `missing_program`) when there is no unsquashfs. */
+export async function findUnsquashfs(signal: AbortSignal): Promise<void> {
+  if ((await runTool(["unsquashfs", "-version"], { signal })).kind !== "missing") return;
+  throw new Failure("UNAVAILABLE", 'Cannot use "unsquashfs": it is not on PATH, wanted to check the image', {
+    code: "missing_program",
+    hint: CURE,
+  });
+}
 
 /** Whether the tables hold together. */
 export type Walk =
@@ -22,10 +34,7 @@ export type Walk =
 export async function walkTables(path: string, signal: AbortSignal): Promise<Walk> {
   const ended = await runTool(["unsquashfs", "-l", "-no-progress", path], { signal });
   if (ended.kind === "missing") {
-    return {
-      state: "unknown",
-      reason: "unsquashfs is not installed (Debian, Ubuntu, RHEL: package squashfs-tools)",
-    };
+    return { state: "unknown", reason: `unsquashfs is not on PATH: ${CURE}` };
   }
   if (ended.kind === "signal") return { state: "unknown", reason: `unsquashfs was ended by ${ended.signal}` };
   if (ended.code === 0) return { state: "valid" };
