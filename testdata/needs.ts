@@ -100,12 +100,6 @@ function failFor(reasons: readonly string[]): void {
   }
 }
 
-/** User namespaces that an ordinary user may make. */
-export const userNamespaces: KernelFeature = {
-  name: "user namespaces",
-  works: () => succeeds("unshare", "--user", "--map-root-user", "true"),
-};
-
 /** Mount namespaces with a tmpfs in them: root in a container may lack CAP_SYS_ADMIN. */
 export const privateMounts: KernelFeature = {
   name: "mounts in a namespace",
@@ -116,12 +110,6 @@ export const privateMounts: KernelFeature = {
 export const fuse: KernelFeature = {
   name: "/dev/fuse",
   works: () => succeeds("sh", "-c", "exec 3<>/dev/fuse"),
-};
-
-/** Loop devices: what `mount -o loop` of a squashfs image wants. */
-export const loopMounts: KernelFeature = {
-  name: "squashfs and loop devices",
-  works: () => succeeds("sh", "-c", "grep -qw squashfs /proc/filesystems && losetup --find"),
 };
 
 /** ptrace of a child, which strace uses; some containers forbid it. */

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { listImage, namesIn, setStage, type Stage, STAGE_PROGRAMS } from "../../testdata/import_stage.ts";
+import { isAlive } from "../../testdata/alive.ts";
 import { needs } from "../../testdata/needs.ts";
 import { davitArgv, davitEnv, run, start } from "../../testdata/run.ts";
-import { must } from "../../testdata/real_registry.ts";
 import type { ImportResult } from "./import.ts";
 
 const root = needs({ root: true, programs: STAGE_PROGRAMS });
-const traced = needs({ root: true, programs: [...STAGE_PROGRAMS, "strace"] });
 const CLEAN = ["image.sqsh", "image.sqsh.json", "image.sqsh.lock"];
 
 /** Process ids below `pid`, by /proc. */
@@ -14,14 +13,6 @@ async function descendants(pid: number): Promise<number[]> {
   const { stdout } = await run(["ps", "-o", "pid=", "--ppid", String(pid)]);
   const children = stdout.split("\n").map(Number).filter(Boolean);
   return [...children, ...(await Promise.all(children.map(descendants))).flat()];
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return !Deno.readTextFileSync(`/proc/${pid}/stat`).includes(") Z ");
-  } catch {
-    return false;
-  }
 }
 
 function isPacking(pid: number): boolean {
@@ -160,77 +151,6 @@ Deno.test({
       await Deno.chown(stage.dir.join("two", "davit-0"), 8001, 8001);
       await attempt(stage.dir.join("two"));
     });
-  },
-});
-
-Deno.test({
-  name: "image import: refused locks cost a duplicate import, not a job",
-  ...traced,
-  async fn(t) {
-    await using stage = await setStage();
-    for (const errno of ["ENOLCK", "ENOSYS", "EOPNOTSUPP"]) {
-      await t.step(errno, async () => {
-        for (const name of await namesIn(stage.shared)) await Deno.remove(`${stage.shared}/${name}`);
-        const argv = [
-          "strace",
-          "-f",
-          "-qq",
-          "-o",
-          "/dev/null",
-          "-e",
-          "trace=flock",
-          "-e",
-          `inject=flock:error=${errno}`,
-        ];
-        const jobs = [1, 2, 3, 4].map(() =>
-          run([...argv, ...davitArgv(stage.args("--json"))], { env: davitEnv() })
-        );
-        for (const { code, stdout, stderr } of await Promise.all(jobs)) {
-          assert.equal(code, 0, stderr);
-          assert.match((JSON.parse(stdout) as ImportResult).warnings.join("\n"), /lock is refused/);
-        }
-        assert.equal(await listImage(stage.output), stage.expected);
-        const left = (await namesIn(stage.shared)).filter((name) => !name.startsWith(".image.sqsh.old."));
-        assert.deepEqual(left, CLEAN);
-      });
-    }
-  },
-});
-
-Deno.test({
-  name: "image import: two mounts whose locks do not meet",
-  ...needs({
-    root: true,
-    programs: [...STAGE_PROGRAMS, "sshfs", "fusermount3", "/usr/lib/openssh/sftp-server"],
-    kernel: [{
-      name: "/dev/fuse",
-      works: () => {
-        try {
-          Deno.statSync("/dev/fuse");
-          return true;
-        } catch {
-          return false;
-        }
-      },
-    }],
-  }),
-  async fn() {
-    await using stage = await setStage();
-    const ssh = stage.dir.join("ssh");
-    await Deno.writeTextFile(ssh, "#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n", { mode: 0o755 });
-    const nodes = ["node1", "node2"].map((name) => stage.dir.join(name));
-    for (const node of nodes) {
-      await Deno.mkdir(node);
-      await must(["sshfs", `there:${stage.shared}`, node, "-o", `ssh_command=${ssh}`]);
-    }
-    const jobs = [0, 1, 0, 1, 0, 1].map((node) =>
-      stage.start(stage.args("--json").with(4, `${nodes[node]}/image.sqsh`)).done
-    );
-    const ends = await Promise.all(jobs);
-    for (const { code, stderr } of ends) assert.equal(code, 0, stderr);
-    assert.match(ends.map(({ stderr }) => stderr).join(""), /locks reach only this node/);
-    assert.equal(await listImage(stage.output), stage.expected);
-    for (const node of nodes) await must(["fusermount3", "-u", node]);
   },
 });
 
