@@ -1,7 +1,7 @@
 /**
  * Unfinished files beside their final place, named `.BASE.tmp.BOOT.PID.RANDOM`. The owner holds a flock on its
  * file as a sign of life, so that a later run can tell what a killed one left from what a live one is writing.
- * BOOT is the head of the kernel's boot id: a process id means nothing on another host or after a reboot.
+ * BOOT stands for the kernel's boot and the process id namespace: elsewhere a process id means nothing.
  *
  * @module
  */
@@ -168,9 +168,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** Eight digits for this boot and this process id namespace: in another one a process id means nothing. */
 async function bootId(proc: string): Promise<string> {
   try {
-    return (await Deno.readTextFile(`${proc}/sys/kernel/random/boot_id`)).slice(0, 8);
+    const boot = parseInt((await Deno.readTextFile(`${proc}/sys/kernel/random/boot_id`)).slice(0, 8), 16);
+    const namespace = Number(/\d+/.exec(await Deno.readLink(`${proc}/self/ns/pid`))?.[0] ?? 0);
+    return ((boot ^ namespace) >>> 0).toString(16).padStart(8, "0");
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     // Sandboxes without it: zero never equals a real id, so only lock and age decide there.

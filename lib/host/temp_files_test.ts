@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { needs } from "../../testdata/needs.ts";
+import { run } from "../../testdata/run.ts";
 import { tempDir } from "../../testdata/temp.ts";
 import { silent } from "./log.ts";
 import { createTemp, removeDeadTemps, tempName } from "./temp_files.ts";
@@ -80,7 +82,8 @@ Deno.test("removeDeadTemps() judges other boots by the lock, or by age where loc
   for (const name of [...others, ".b.tmp.00000001.1.0123abcd"]) await Deno.utime(dir.join(name), old, old);
   await Deno.mkdir(dir.join(".d.tmp.00000001.1.0123abcd"));
   // A mount table by which the directory is on NFS without locks.
-  await Deno.mkdir(dir.join("proc", "self"), { recursive: true });
+  await Deno.mkdir(dir.join("proc", "self", "ns"), { recursive: true });
+  await Deno.symlink(await Deno.readLink("/proc/self/ns/pid"), dir.join("proc", "self", "ns", "pid"));
   await Deno.mkdir(dir.join("proc", "sys", "kernel", "random"), { recursive: true });
   const boot = "/proc/sys/kernel/random/boot_id";
   await Deno.writeTextFile(
@@ -112,4 +115,21 @@ Deno.test("a process without a boot id never matches another's", async () => {
   await using dir = await tempDir("temps");
   const name = await tempName("a", { proc: dir.path });
   assert.match(name, /^\.a\.tmp\.00000000\./);
+});
+
+Deno.test({
+  name: "removeDeadTemps() does not take a process of another namespace for a dead one",
+  ...needs({ root: true, programs: ["unshare"] }),
+  async fn() {
+    await using dir = await tempDir("temps");
+    const name = await tempName("a");
+    const { stdout } = await run(["unshare", "-pf", "--mount-proc", "readlink", "/proc/self/ns/pid"]);
+    assert.notEqual(stdout.trim(), await Deno.readLink("/proc/self/ns/pid"));
+    await Deno.mkdir(dir.join("proc", "self", "ns"), { recursive: true });
+    await Deno.mkdir(dir.join("proc", "sys", "kernel", "random"), { recursive: true });
+    const boot = "sys/kernel/random/boot_id";
+    await Deno.writeTextFile(dir.join("proc", boot), await Deno.readTextFile(`/proc/${boot}`));
+    await Deno.symlink(stdout.trim(), dir.join("proc", "self", "ns", "pid"));
+    assert.notEqual((await tempName("a", { proc: dir.join("proc") })).slice(0, 15), name.slice(0, 15));
+  },
 });

@@ -3,7 +3,10 @@ import { listImage, namesIn, setStage, type Stage, STAGE_PROGRAMS } from "../../
 import { needs } from "../../testdata/needs.ts";
 import { otherUsers } from "../../testdata/other_user.ts";
 import { davitArgv, davitEnv, run } from "../../testdata/run.ts";
+import { startKnobRegistry } from "../../testdata/knob_registry.ts";
+import { makeImage, tarOf } from "../../testdata/make_image.ts";
 import { must } from "../../testdata/real_registry.ts";
+import { tempDir } from "../../testdata/temp.ts";
 import type { ImportResult } from "./import.ts";
 
 const root = needs({ root: true, programs: STAGE_PROGRAMS });
@@ -184,5 +187,53 @@ Deno.test({
       assert.ok(names.includes(held.split("/").at(-1)!));
     });
     assert.equal(await listImage(stage.output), stage.expected);
+  },
+});
+
+Deno.test({
+  name: "image import: the record of the old image goes before the new one comes, and its own comes last",
+  ...needs({ root: true, programs: [...STAGE_PROGRAMS, "strace"] }),
+  async fn() {
+    await using dir = await tempDir("record");
+    await using registry = await startKnobRegistry();
+    // Of one size and, by the absent creation date, one time, and with equal ends: their superblocks are equal.
+    const noise = new Uint8Array(300_000);
+    for (let at = 0; at < noise.length; at += 60_000) crypto.getRandomValues(noise.subarray(at, at + 60_000));
+    const [one, two] = ["1", "2"].map((version) => {
+      const first = noise.slice();
+      first[0] = version.charCodeAt(0);
+      return makeImage([tarOf({ a: first, b: noise })]);
+    });
+    registry.add("a/b", "1", one!);
+    registry.add("a/b", "2", two!);
+    const output = dir.join("x.sqsh");
+    const args = ({ digest }: { digest: string }) => [
+      ...["import", `${registry.host}/a/b@${digest}`, "-o", output, "--cache-dir", dir.join("cache")],
+      ...["--allow-http", registry.host, "--json"],
+    ];
+    const version = () => must(["sh", "-c", 'unsquashfs -cat "$0" a | head -c 1', output]);
+    assert.equal((await run(davitArgv(args(one!)), { env: davitEnv() })).code, 0);
+    const trace = dir.join("trace");
+    const strace = [
+      "strace",
+      "-f",
+      "-qq",
+      "-o",
+      trace,
+      "-e",
+      "trace=rename,renameat,renameat2,unlink,unlinkat",
+    ];
+    assert.equal((await run([...strace, ...davitArgv(args(two!))], { env: davitEnv() })).code, 0);
+    // Whenever it is killed, the record that is there is of the image that is there, or there is none.
+    const lines = (await Deno.readTextFile(trace)).split("\n").filter((line) => line.includes(" = 0"));
+    const recordGone = lines.findIndex((line) =>
+      line.includes("unlink") && line.includes(`"${output}.json"`)
+    );
+    const imageCame = lines.findIndex((line) => line.includes("rename") && line.includes(`"${output}"`));
+    const recordCame = lines.findIndex((line) =>
+      line.includes("rename") && line.includes(`"${output}.json"`)
+    );
+    assert.ok(0 <= recordGone && recordGone < imageCame && imageCame < recordCame, lines.join("\n"));
+    assert.equal(await version(), "2");
   },
 });

@@ -154,6 +154,7 @@ async function build(
     if (again.state === "usable") return { kind: "there", found: again.found };
     await keepReplaced(target, there, { state: "other", reason: "", inode: null }, options);
   }
+  await dropSidecar(target, options);
   await moveInPlace(temp.path, target.path, log);
   const seconds = Math.round(performance.now() - begun) / 1000;
   await writeSidecar(target, {
@@ -235,6 +236,21 @@ function sidecarOf(
     slurm_job: identity.job,
     published: new Date().toISOString(),
   };
+}
+
+/**
+ * The old record goes before the new image comes: two builds of one size and time can have equal superblocks, and
+ * a run that is killed in between must not leave one image with the record of the other.
+ */
+async function dropSidecar(target: Target, { log }: MakeOptions): Promise<void> {
+  try {
+    await Deno.remove(sidecarPath(target.path));
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno !== "ENOENT") {
+      log.warn("cannot remove the old record", { file: sidecarPath(target.path), errno });
+    }
+  }
 }
 
 async function writeSidecar(target: Target, sidecar: Sidecar, { log }: MakeOptions): Promise<void> {

@@ -59,6 +59,8 @@ export interface ImagePlan {
   readonly layers: readonly PlannedLayer[];
 }
 
+/** All of one image together; a file capability costs about 100 bytes, so this is enough for two million. */
+const MAX_XATTR_BYTES = 256 << 20;
 const DIGEST_REGEXP = /^sha256:[0-9a-f]{64}$/;
 const DEFAULT_MAX_ENTRIES = 10_000_000;
 /** sqfstar fills and looks at every byte of a hole (6 GB/s here), so a few lines of tar could keep it for years. */
@@ -73,7 +75,7 @@ export async function indexLayers(layers: readonly LayerFile[], options: IndexOp
   const defaultSeconds = Math.min(Math.max(Math.floor(config.createdSeconds ?? 0), 0), 2 ** 32 - 1);
   const rootfs = new Rootfs(defaultSeconds);
   const dropped: DroppedXattrs = new Map();
-  const counts: Counts = { entries: 0, unpackedBytes: 0, sparseBytes: 0 };
+  const counts: Counts = { entries: 0, unpackedBytes: 0, sparseBytes: 0, xattrBytes: 0 };
   activity.begin("index");
   const bars: Bar[] = [];
   for (const [index, { digest, path }] of layers.entries()) {
@@ -111,6 +113,14 @@ interface Counts {
   entries: number;
   unpackedBytes: number;
   sparseBytes: number;
+  xattrBytes: number;
+}
+
+/** What the attributes of an entry cost in memory. A global header gives its own to every entry that follows. */
+function costOf(xattrs: ReadonlyMap<string, string> | undefined): number {
+  let bytes = 0;
+  for (const [name, value] of xattrs ?? []) bytes += 64 + name.length + value.length;
+  return bytes;
 }
 
 async function indexLayer(
@@ -149,6 +159,14 @@ async function indexLayer(
           layer.digest,
           `the image has more than ${maxEntries} entries`,
           "build it with fewer files",
+        );
+      }
+      counts.xattrBytes += costOf(entry.xattrs);
+      if (counts.xattrBytes > MAX_XATTR_BYTES) {
+        throw tooLarge(
+          layer.digest,
+          `its extended attributes take more than ${formatBytes(MAX_XATTR_BYTES)} of memory`,
+          "build it with fewer of them",
         );
       }
       if (entry.sparse && (counts.sparseBytes += entry.sizeBytes) > MAX_SPARSE_BYTES) {

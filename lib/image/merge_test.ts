@@ -248,6 +248,14 @@ Deno.test("indexLayers() bounds bytes, entries and sparse files", async (t) => {
     });
     await index([items], { maxEntries: 11 });
   });
+  await t.step("attributes that a global header gives to every entry", async () => {
+    const pax: [string, string][] = Array.from(
+      { length: 5000 },
+      (_, n) => [`SCHILY.xattr.user.name${n}`, "v"],
+    );
+    const items = Array.from({ length: 2000 }, (_, number): TarItem => ({ name: `f${number}`, pax }));
+    await assert.rejects(index([items]), { code: "image_too_large", message: /extended attributes take/ });
+  });
   await t.step("holes", async () => {
     const hole: TarItem = {
       name: "h",
