@@ -155,9 +155,9 @@ async function build(
     await keepReplaced(target, there, { state: "other", reason: "", inode: null }, options);
   }
   await dropSidecar(target, options);
-  await moveInPlace(temp.path, target.path, log);
+  await activity.ticking(SYNC_LIMIT_MS, moveInPlace(temp.path, target.path, log));
   const seconds = Math.round(performance.now() - begun) / 1000;
-  await writeSidecar(target, {
+  const record = {
     ...sidecarOf(built.valid, built.tailSha256, options),
     uri: options.uri,
     digest: image.digest,
@@ -167,7 +167,8 @@ async function build(
     engine: engine.name,
     compression: engine.compression,
     seconds,
-  }, options);
+  };
+  await activity.ticking(SYNC_LIMIT_MS, writeSidecar(target, record, options));
   return {
     kind: "imported",
     found: { sizeBytes: built.valid.sizeBytes, digest: image.digest, sha256: built.sha256 },
@@ -244,6 +245,8 @@ function sidecarOf(
  */
 async function dropSidecar(target: Target, { log }: MakeOptions): Promise<void> {
   try {
+    // An empty directory would be removed too, and is none of ours.
+    if ((await Deno.lstat(sidecarPath(target.path))).isDirectory) return;
     await Deno.remove(sidecarPath(target.path));
   } catch (error) {
     const errno = errnoOf(error);
