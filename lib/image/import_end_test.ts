@@ -78,9 +78,15 @@ Deno.test({
     await using _stage = stage;
     const job = stage.start(args);
     const [child] = await waitForChild(job.pid);
+    // sqfstar makes its output some milliseconds after its start.
+    const hasTemp = async () =>
+      (await namesIn(stage.shared)).some((name) => name.startsWith(".image.sqsh.tmp."));
+    for (let round = 0; round < 500 && !await hasTemp(); round++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
     job.kill("SIGKILL");
     await job.done;
-    assert.ok((await namesIn(stage.shared)).some((name) => name.startsWith(".image.sqsh.tmp.")));
+    assert.ok(await hasTemp());
     const ended = await stage.start().done;
     assert.equal(ended.code, 0, ended.stderr);
     for (let round = 0; round < 500 && isAlive(child!); round++) {
