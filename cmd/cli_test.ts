@@ -1,7 +1,10 @@
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import assert from "node:assert/strict";
 import { needs } from "../testdata/needs.ts";
 import { davit, davitArgv, davitEnv, run } from "../testdata/run.ts";
 import { tempDir } from "../testdata/temp.ts";
+import { createContext } from "./context.ts";
+import { program } from "./mod.ts";
 
 Deno.test("davit: what is typed wrong ends with 64, one line and a hint", async (t) => {
   const rows: [string[], RegExp][] = [
@@ -45,35 +48,48 @@ Deno.test("davit: without a command it shows its help on stderr and exits 64", a
   }
 });
 
-Deno.test("davit: help of every command", async (t) => {
-  for (
-    const path of ["", "image", "image import", "image check", "image path", "config show", "completions"]
-  ) {
-    const { code, stdout, stderr } = await davit([...path.split(" ").filter(Boolean), "--help"], {
-      env: { HOME: "/home/somebody" },
-    });
-    assert.equal(code, 0, stderr);
-    if (path !== "" && path !== "image") assert.match(stdout, /Examples:\n.*Exit status/s);
-    await t.assertSnapshot(stdout);
-  }
-});
+/** "", "image", "image import", …: every command that help shows. */
+function commandPaths(): string[] {
+  const parts = {
+    env: {},
+    json: false,
+    signal: new AbortController().signal,
+    ignoredSignals: new Set<number>(),
+  };
+  const walk = (command: CommandUnknownOpts, path: string): string[] => {
+    const visible = command.createHelp().visibleCommands(command).filter((child) => child.name() !== "help");
+    return [path, ...visible.flatMap((child) => walk(child, `${path} ${child.name()}`.trim()))];
+  };
+  return walk(program(createContext({ ...parts, takeSignals() {} })), "");
+}
 
-Deno.test("davit: every error code is in the help of a command that can give it", async () => {
-  const helps = await Promise.all(["import", "check"].map((name) => davit(["image", name, "--help"])));
-  const text = helps.map(({ stdout }) => stdout).join("") + "interrupted bug";
-  const root = new URL("../", import.meta.url).pathname;
-  const { stdout } = await run([
-    "grep",
-    "-rhoE",
-    "--include=*.ts",
-    "--exclude=*_test.ts",
-    'code: "[a-z_]+"',
-    `${root}lib`,
-    `${root}cmd`,
-  ]);
-  const codes = new Set([...stdout.matchAll(/"(\w+)"/g)].map(([, code]) => code!));
-  assert.ok(codes.size > 20);
-  assert.deepEqual([...codes].filter((code) => !text.includes(code)), []);
+async function helpOf(path: string): Promise<string> {
+  const { code, stdout, stderr } = await davit([...path.split(" ").filter(Boolean), "--help"], {
+    env: { HOME: "/home/somebody" },
+  });
+  assert.equal(code, 0, stderr);
+  return stdout;
+}
+
+Deno.test("davit: the help of every command has examples and exit codes, and lists every error code", async (t) => {
+  const helps: string[] = [];
+  for (const path of commandPaths()) {
+    const help = await helpOf(path);
+    helps.push(help);
+    await t.step(`davit ${path}`, async (step) => {
+      if (!/\nCommands:/.test(help)) assert.match(help, /Examples:\n.*Exit status/s);
+      await step.assertSnapshot(help);
+    });
+  }
+  await t.step("error codes", async () => {
+    const root = new URL("../", import.meta.url).pathname;
+    const grep = ["grep", "-rhoE", "--include=*.ts", "--exclude=*_test.ts", 'code: "[a-z_]+"'];
+    const { stdout } = await run([...grep, `${root}lib`, `${root}cmd`]);
+    const codes = new Set([...stdout.matchAll(/"(\w+)"/g)].map(([, code]) => code!));
+    assert.ok(codes.size > 20);
+    const text = `${helps.join("")} interrupted bug`;
+    assert.deepEqual([...codes].filter((code) => !text.includes(code)), []);
+  });
 });
 
 Deno.test("davit --version is a word for people and an object for scripts", async () => {

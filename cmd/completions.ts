@@ -38,12 +38,19 @@ interface Node {
 }
 
 function nodes(command: CommandUnknownOpts, path = ""): Node[] {
-  const below = command.commands.flatMap((child) => nodes(child, `${path} ${child.name()}`.trim()));
+  const below = shown(command).flatMap((child) => nodes(child, `${path} ${child.name()}`.trim()));
   return [{ path, command }, ...below];
 }
 
+/** What help lists, which leaves hidden commands out. */
+function shown(command: CommandUnknownOpts): CommandUnknownOpts[] {
+  return command.createHelp().visibleCommands(command) as CommandUnknownOpts[];
+}
+
 function flags(command: CommandUnknownOpts): { name: string; takesValue: boolean; description: string }[] {
-  const own = command.options.filter(({ long }) => long).map(({ long, required, optional, description }) => ({
+  const own = command.options.filter(({ long, hidden }) => long && !hidden).map((
+    { long, required, optional, description },
+  ) => ({
     name: long!,
     takesValue: required || optional,
     description,
@@ -64,7 +71,7 @@ function bash(root: CommandUnknownOpts): string {
   const values = choicesByFlag().map(([flag, words]) => `    ${flag}) words=(${words.join(" ")}) ;;`);
   const words = all.map(({ path, command }) => {
     const names = [
-      ...command.commands.map((child) => child.name()),
+      ...shown(command).map((child) => child.name()),
       ...flags(command).map(({ name }) => name),
     ];
     if (path === "completions") names.unshift(...SHELLS);
@@ -107,7 +114,7 @@ function fish(root: CommandUnknownOpts): string {
   const choices = new Map(choicesByFlag());
   const lines = all.flatMap(({ path, command }) => {
     const when = `-n '__davit_at "${path}"'`;
-    const children = command.commands.map((child) =>
+    const children = shown(command).map((child) =>
       `complete -c davit -f ${when} -a ${child.name()} -d ${fishQuoted(firstLine(child.description()))}`
     );
     const options = flags(command).map(({ name, takesValue, description }) => {

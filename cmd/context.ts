@@ -26,6 +26,10 @@ export interface Context {
   readonly env: Environment;
   /** Aborted by SIGINT, SIGTERM or SIGHUP, with the {@linkcode Failure} to end with as its reason. */
   readonly signal: AbortSignal;
+  /** Numbers of the signals that davit was told to ignore by whoever started it, as SIGHUP under nohup. */
+  readonly ignoredSignals: ReadonlySet<number>;
+  /** From now on `handler` gets these signals, and SIGINT, SIGTERM and SIGHUP; `signal` is never aborted. */
+  takeSignals(names: readonly Deno.Signal[], handler: (name: Deno.Signal) => void): void;
   readonly log: Log;
   /** Prints the command's result: `value` with `--json`, else `text`. */
   result(value: unknown, text: string): void;
@@ -39,10 +43,14 @@ export interface Context {
   reportError(error: unknown): number;
 }
 
+/** What main hands in. */
+export interface ProcessParts extends Pick<Context, "env" | "signal" | "ignoredSignals" | "takeSignals"> {
+  readonly json: boolean;
+}
+
 /** Makes the context of this process. */
-export function createContext(
-  { env, json, signal }: { env: Environment; json: boolean; signal: AbortSignal },
-): Context {
+export function createContext(parts: ProcessParts): Context {
+  const { env, json } = parts;
   const output = new Output({ json });
   let files: ConfigFile[] = [];
 
@@ -56,7 +64,9 @@ export function createContext(
 
   return {
     env,
-    signal,
+    signal: parts.signal,
+    ignoredSignals: parts.ignoredSignals,
+    takeSignals: parts.takeSignals,
     log: output.log,
     result: (value, text) => output.result(value, text),
     async prepare(command) {

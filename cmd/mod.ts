@@ -13,6 +13,11 @@ import { imageCheck } from "./image_check.ts";
 import { imageImport } from "./image_import.ts";
 import { imagePath } from "./image_path.ts";
 import { settingOption } from "./options.ts";
+import { vitalsGpuHelper } from "./vitals_gpu_helper.ts";
+import { vitalsDashboard } from "./vitals_dashboard.ts";
+import { vitalsOnce } from "./vitals_once.ts";
+import { vitalsReport } from "./vitals_report.ts";
+import { vitalsRun } from "./vitals_run.ts";
 
 const ABOUT = `The small crane for GPU hosts: plumbing that jobs, runners and Slurm steps get
 wrong again and again, done right once.
@@ -20,18 +25,23 @@ wrong again and again, done right once.
   image import   one squashfs file from a container image, however many jobs ask
                  for it at once: one imports, the others wait, and nobody ever
                  sees half a file
-  image check    is this squashfs file whole?`;
+  image check    is this squashfs file whole?
+  vitals run     a probe whose last line explains the death, alone or as an ENTRYPOINT
+  vitals once    memory, CPU, pressure, disks and limits of this machine and cgroup
+  vitals report  why a job died, from the vitals in its log`;
 
 const EXAMPLES = `
 Examples:
   davit image import docker://nvcr.io/nvidia/pytorch:25.01-py3 --output /shared/pytorch.sqsh
   davit image check /shared/pytorch.sqsh --deep
+  davit vitals run -- ./run.sh
+  davit vitals report runner.log
   davit config show
 
 Settings come from flags, then DAVIT_* variables, then ~/.config/davit/config.yaml, then
 /etc/davit/config.yaml. Results go to stdout, everything else to stderr.
 
-Exit status: 0 done; 64 wrong usage; 65 bad data; 66 missing input; 69 unavailable; 70 a bug in davit;
+Exit status: 0 done; 1 found what was looked for; 64 wrong usage; 65 bad data; 66 missing input; 69 unavailable; 70 a bug in davit;
 73 cannot create; 74 input/output error; 75 try again later; 76 the other side broke the protocol;
 77 no permission; 78 bad configuration; 128+n ended by signal n. Each command's help names its own.`;
 
@@ -52,6 +62,14 @@ export function program(context: Context): CommandUnknownOpts {
     imagePath(context),
   ]));
   root.addCommand(imageImport(context).description("Same as `davit image import`"));
+  const vitals = group("vitals", "Watch this machine, so that a job's death can be explained", [
+    vitalsRun(context),
+    vitalsOnce(context),
+    vitalsReport(context),
+    vitalsDashboard(context),
+  ]);
+  vitals.addCommand(vitalsGpuHelper(context), { hidden: true });
+  root.addCommand(vitals);
   root.addCommand(group("config", "Look at davit's settings", [configShow(context)]));
   root.addCommand(completions(context, root));
   finish(root);

@@ -131,6 +131,42 @@ export const SETTINGS = {
     parse: parseBytes,
     fallback: "1TiB",
   }),
+  // Any text is an interval: lib/vitals/interval.ts makes one of it. The variable is that of tuist's probe.
+  "vitals.interval": setting("<seconds>", "Time between two samples, 0.2 to 60 s", {
+    parse: (text) => text,
+    fallback: ({ TUIST_RUNNER_VITALS_INTERVAL }) => TUIST_RUNNER_VITALS_INTERVAL || "3",
+  }),
+  "vitals.tag": setting("<word>", "First word of every line", {
+    parse: parseText,
+    fallback: "RUNNER_VITALS",
+  }),
+  "vitals.format": choice(
+    "tuist: samples on stdout as tuist's probe prints them",
+    ["logfmt", "tuist"],
+    "logfmt",
+  ),
+  "vitals.cgroup": setting("<path>", "Watch this cgroup instead of ours", { parse: parseText }),
+  "vitals.workdir": setting(
+    "<dir>",
+    "Watch the filesystem of this directory too, instead of the current one's",
+    {
+      parse: parseText,
+    },
+  ),
+  "vitals.while_process": setting("<name>", "Say nothing while no process of this name runs", {
+    parse: parseText,
+  }),
+  "vitals.ring": setting("<file>", "Keep the newest lines in this file of fixed size too", {
+    parse: parseText,
+  }),
+  "vitals.ring_size": setting("<size>", "Size of a new --ring file", { parse: parseBytes, fallback: "4MiB" }),
+  "vitals.termination_log": setting("<file>", "Keep the last words here too, at most 4096 bytes", {
+    parse: parseText,
+  }),
+  "vitals.textfile": setting("<file>", "Write samples for the textfile collector of node_exporter, *.prom", {
+    parse: parseText,
+  }),
+  "vitals.otlp": setting("<url>", "Send samples to this OTLP/HTTP receiver too", { parse: parseText }),
 } as const;
 
 /** The name of a setting. */
@@ -139,7 +175,17 @@ export type SettingKey = keyof typeof SETTINGS;
 type Parsed<K extends SettingKey> = ReturnType<typeof SETTINGS[K]["parse"]>;
 
 /** Settings that have no value unless somebody gives one. */
-type Optional = "image.platform" | "image.ca_file" | "image.max_wait";
+type Optional =
+  | "image.platform"
+  | "image.ca_file"
+  | "image.max_wait"
+  | "vitals.cgroup"
+  | "vitals.workdir"
+  | "vitals.while_process"
+  | "vitals.ring"
+  | "vitals.termination_log"
+  | "vitals.textfile"
+  | "vitals.otlp";
 
 /** The type of a setting's value. */
 export type SettingValue<K extends SettingKey> = typeof SETTINGS[K] extends { readonly list: true }

@@ -6,15 +6,17 @@
  */
 import { findProgram } from "../testdata/needs.ts";
 
-/** Who needs a package; the tests need all that the demo needs. */
-export type Group = "demo" | "test";
+/** Who needs a package; the tests need all of them. */
+export type Group = "demo" | "build" | "cross" | "test";
 
 /** One Debian package, and how to see that what it brings is there, however it came. */
 export interface Package {
   readonly name: string;
   /** Programs on PATH (or in sbin), or absolute paths. */
   readonly programs: readonly string[];
-  readonly group: Group;
+  /** Files that are no programs: headers, libraries. */
+  readonly files?: readonly string[];
+  readonly group: Group | readonly Group[];
   /** The programs must have no dynamic loader: they run in a root filesystem without libraries. */
   readonly linkedStatically?: boolean;
   /** A service that the package starts where systemd runs; nobody asked for it, so it is stopped again. */
@@ -23,18 +25,40 @@ export interface Package {
 
 /** All of them. */
 export const PACKAGES: readonly Package[] = [
-  { name: "squashfs-tools", programs: ["sqfstar", "unsquashfs", "mksquashfs"], group: "demo" },
+  { name: "squashfs-tools", programs: ["sqfstar", "unsquashfs", "mksquashfs"], group: ["demo", "build"] },
   { name: "docker-registry", programs: ["docker-registry"], group: "demo", service: "docker-registry" },
   { name: "skopeo", programs: ["skopeo"], group: "demo" },
   { name: "umoci", programs: ["umoci"], group: "demo" },
   { name: "busybox-static", programs: ["/bin/busybox"], group: "demo", linkedStatically: true },
   { name: "util-linux", programs: ["flock", "unshare", "setpriv", "prlimit"], group: "demo" },
+  { name: "gcc", programs: ["cc"], group: "build" },
+  { name: "libc6-dev", programs: [], files: ["/usr/include/stdio.h"], group: "build" },
+  { name: "libzstd-dev", programs: [], files: ["/usr/include/zstd.h"], group: "build" },
+  { name: "binutils", programs: ["readelf"], group: "build" },
+  { name: "gcc-aarch64-linux-gnu", programs: ["aarch64-linux-gnu-gcc"], group: "cross" },
+  {
+    name: "libc6-dev-arm64-cross",
+    programs: [],
+    files: ["/usr/aarch64-linux-gnu/include/stdio.h"],
+    group: "cross",
+  },
+  { name: "qemu-user-static", programs: ["qemu-aarch64-static"], group: "test" },
   { name: "procps", programs: ["ps"], group: "test" },
   { name: "openssl", programs: ["openssl"], group: "test" },
+  { name: "curl", programs: ["curl"], group: "test" },
+  { name: "wget", programs: ["wget"], group: "test" },
+  { name: "perl", programs: ["shasum"], group: "test" },
+  { name: "git", programs: ["git"], group: "test" },
   { name: "pigz", programs: ["pigz"], group: "test" },
   { name: "squashfuse", programs: ["squashfuse"], group: "test" },
   { name: "debootstrap", programs: ["debootstrap"], group: "test" },
   { name: "strace", programs: ["strace"], group: "test" },
+  // Its loader is named after the architecture.
+  { name: "musl", programs: [], files: ["/usr/share/doc/musl/copyright"], group: "test" },
+  { name: "podman", programs: ["podman"], group: "test" },
+  { name: "runc", programs: ["runc"], group: "test" },
+  { name: "containerd", programs: ["containerd"], group: "test", service: "containerd" },
+  { name: "docker.io", programs: ["dockerd", "docker"], group: "test", service: "docker" },
   { name: "sshfs", programs: ["sshfs"], group: "test" },
   // Without openssh-server: its package starts a daemon, and sshfs needs only the sftp-server behind a pipe.
   { name: "openssh-sftp-server", programs: ["/usr/lib/openssh/sftp-server"], group: "test" },
@@ -42,8 +66,17 @@ export const PACKAGES: readonly Package[] = [
   { name: "attr", programs: ["getfattr", "setfattr"], group: "test" },
   { name: "bzip2", programs: ["bzip2"], group: "test" },
   { name: "xz-utils", programs: ["xz"], group: "test" },
-  { name: "zstd", programs: ["zstd"], group: "test" },
+  { name: "zstd", programs: ["zstd"], group: ["build", "test"] },
+  { name: "systemd", programs: ["systemd-analyze"], group: "test" },
+  { name: "chromium", programs: ["chromium"], group: "test" },
   { name: "shellcheck", programs: ["shellcheck"], group: "test" },
+  { name: "bsdutils", programs: ["script"], group: "test" },
+  {
+    name: "prometheus-node-exporter",
+    programs: ["prometheus-node-exporter"],
+    group: "test",
+    service: "prometheus-node-exporter",
+  },
   { name: "zsh", programs: ["zsh"], group: "test" },
   { name: "fish", programs: ["fish"], group: "test" },
 ];
@@ -70,19 +103,19 @@ const APT_OPTIONS = [
 const SHOWN_LINES = 15;
 
 /**
- * Installs what is missing of a group. Where that is not ours to do, it prints the command to run: the demo then
- * ends (69), the tests go on and skip what they cannot do. An installation that fails ends both (69).
+ * Installs what is missing of a group. Where that is not ours to do, it prints the command to run: demo and build
+ * then end (69), the tests go on and skip what they cannot do. An installation that fails ends all of them (69).
  */
 export async function ensurePackages(group: Group, options: PackageOptions = {}): Promise<void> {
   const { packages = PACKAGES, aptGet = "apt-get", isRoot = Deno.uid() === 0 } = options;
-  const wanted = packages.filter((item) => group === "test" || item.group === group);
+  const wanted = packages.filter((item) => group === "test" || [item.group].flat().includes(group));
   const missing = wanted.filter((item) => !isPresent(item));
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name);
 
   if (!isRoot || findProgram(aptGet) === undefined) {
     say(`Debian packages are missing; install them with: sudo apt-get install -y ${names.join(" ")}`);
-    if (group === "demo") Deno.exit(EXIT_UNAVAILABLE);
+    if (group !== "test") Deno.exit(EXIT_UNAVAILABLE);
     return;
   }
   try {
@@ -100,11 +133,19 @@ export async function ensurePackages(group: Group, options: PackageOptions = {})
 }
 
 /** Whether everything the package is wanted for is on this machine. */
-export function isPresent({ programs, linkedStatically = false }: Package): boolean {
-  return programs.every((program) => {
+export function isPresent({ programs, files = [], linkedStatically = false }: Package): boolean {
+  return files.every(isFile) && programs.every((program) => {
     const path = findProgram(program);
     return path !== undefined && (!linkedStatically || isStaticElf(path));
   });
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
 }
 
 async function install(aptGet: string, names: readonly string[]): Promise<void> {
