@@ -9,6 +9,7 @@ import { VERSION, versionFacts } from "../lib/version.ts";
 import { completions } from "./completions.ts";
 import { configShow } from "./config_show.ts";
 import type { Context } from "./context.ts";
+import { doctor } from "./doctor.ts";
 import { imageCheck } from "./image_check.ts";
 import { imageImport } from "./image_import.ts";
 import { imagePath } from "./image_path.ts";
@@ -26,6 +27,7 @@ wrong again and again, done right once.
                  for it at once: one imports, the others wait, and nobody ever
                  sees half a file
   image check    is this squashfs file whole?
+  doctor         what of this machine works for davit, and how to mend the rest
   vitals run     a probe whose last line explains the death, alone or as an ENTRYPOINT
   vitals once    memory, CPU, pressure, disks and limits of this machine and cgroup
   vitals report  why a job died, from the vitals in its log`;
@@ -36,6 +38,7 @@ Examples:
   davit image check /shared/pytorch.sqsh --deep
   davit vitals run -- ./run.sh
   davit vitals report runner.log
+  davit doctor --dir /shared/images
   davit config show
 
 Settings come from flags, then DAVIT_* variables, then ~/.config/davit/config.yaml, then
@@ -71,6 +74,7 @@ export function program(context: Context): CommandUnknownOpts {
   vitals.addCommand(vitalsGpuHelper(context), { hidden: true });
   root.addCommand(vitals);
   root.addCommand(group("config", "Look at davit's settings", [configShow(context)]));
+  root.addCommand(doctor(context));
   root.addCommand(completions(context, root));
   finish(root);
   root.hook("preAction", (_, command) => context.prepare(command));

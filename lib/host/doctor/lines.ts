@@ -1,0 +1,22 @@
+/**
+ * Cuts a stream of text into lines.
+ *
+ * @module
+ */
+
+/** Gives each line without its newline; what comes after the last newline is a line too. */
+export class TextLineStream extends TransformStream<string, string> {
+  constructor() {
+    let rest = "";
+    super({
+      transform(chunk, controller) {
+        const lines = (rest + chunk).split("\n");
+        rest = lines.pop()!;
+        for (const line of lines) controller.enqueue(line);
+      },
+      flush(controller) {
+        if (rest !== "") controller.enqueue(rest);
+      },
+    });
+  }
+}
