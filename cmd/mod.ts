@@ -14,6 +14,7 @@ import { imageCheck } from "./image_check.ts";
 import { imageImport } from "./image_import.ts";
 import { imagePath } from "./image_path.ts";
 import { settingOption } from "./options.ts";
+import { selfCommand } from "./self.ts";
 import { vitalsGpuHelper } from "./vitals_gpu_helper.ts";
 import { vitalsDashboard } from "./vitals_dashboard.ts";
 import { vitalsOnce } from "./vitals_once.ts";
@@ -74,6 +75,7 @@ export function program(context: Context): CommandUnknownOpts {
   vitals.addCommand(vitalsGpuHelper(context), { hidden: true });
   root.addCommand(vitals);
   root.addCommand(group("config", "Look at davit's settings", [configShow(context)]));
+  root.addCommand(selfCommand(context));
   root.addCommand(doctor(context));
   root.addCommand(completions(context, root));
   finish(root);

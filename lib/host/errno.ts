@@ -10,8 +10,10 @@
 const NAMES: Record<number, string> = {
   1: "EPERM",
   2: "ENOENT",
+  3: "ESRCH",
   4: "EINTR",
   5: "EIO",
+  6: "ENXIO",
   9: "EBADF",
   11: "EAGAIN",
   12: "ENOMEM",
@@ -19,6 +21,7 @@ const NAMES: Record<number, string> = {
   16: "EBUSY",
   17: "EEXIST",
   18: "EXDEV",
+  19: "ENODEV",
   20: "ENOTDIR",
   21: "EISDIR",
   22: "EINVAL",
@@ -53,6 +56,8 @@ export function errnoOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown }).code;
   if (code === "ENOTSUP") return "EOPNOTSUPP";
   if (typeof code === "string" && /^E[A-Z0-9]+$/.test(code)) return code;
+  // A program without a slash is to be started and PATH is not set.
+  if (error.message.includes("no path to search")) return "ENOENT";
   return errnoOf(error.cause);
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { errnoOf } from "./errno.ts";
+import { discard, spawnWithoutInput, unread } from "./no_input.ts";
 
 const KEPT_BYTES = 65_536;
 
@@ -16,18 +17,18 @@ export type ToolEnd =
 /** Runs `argv`; SIGKILL on abort, as a helper that only reads has nothing to tidy up. */
 export async function runTool(
   argv: readonly string[],
-  { signal }: { signal: AbortSignal },
+  { signal, env = {} }: { signal: AbortSignal; env?: Readonly<Record<string, string>> },
 ): Promise<ToolEnd> {
   signal.throwIfAborted();
+  const stdout = unread();
   let child: Deno.ChildProcess;
   try {
-    child = new Deno.Command(argv[0]!, {
+    child = spawnWithoutInput(argv[0]!, {
       args: argv.slice(1),
-      stdin: "null",
-      stdout: "null",
+      stdout,
       stderr: "piped",
-      env: { LC_ALL: "C" },
-    }).spawn();
+      env: { LC_ALL: "C", ...env },
+    });
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return { kind: "missing" };
     throw error;
@@ -41,7 +42,10 @@ export async function runTool(
   };
   signal.addEventListener("abort", kill);
   try {
-    const stderr = await tail(child.stderr);
+    const [stderr] = await Promise.all([
+      tail(child.stderr),
+      stdout === "piped" ? discard(child.stdout) : undefined,
+    ]);
     const status = await child.status;
     signal.throwIfAborted();
     return status.signal === null

@@ -16,7 +16,9 @@ import type { Activity } from "../host/activity.ts";
 import { errnoOf } from "../host/errno.ts";
 import type { Log } from "../host/log.ts";
 import { escapeControls } from "../host/logfmt.ts";
+import { spawnWithoutInput } from "../host/no_input.ts";
 import { type ChildEnd, endGroup, endOf } from "../host/process.ts";
+import { bundledTool, type ProgramStart } from "../host/self.ts";
 import { emitTar } from "./emit.ts";
 import type { ImagePlan } from "./merge.ts";
 import { setRootOwner } from "./root_inode.ts";
@@ -54,14 +56,34 @@ const CURE =
   "RHEL, Rocky: dnf install squashfs-tools (9.2 and later, else from EPEL); Alpine: apk add squashfs-tools; " +
   "or build it from github.com/plougher/squashfs-tools and put sqfstar on PATH";
 
-/** The version of the sqfstar on `path`. Throws a Failure (UNAVAILABLE, `missing_program`) when there is none. */
-export async function findSqfstar(path: string): Promise<string> {
+/** A sqfstar that will do. */
+export interface Sqfstar {
+  readonly version: string;
+  readonly start: ProgramStart;
+}
+
+/**
+ * The sqfstar on `path`; the one that the portable file carries where there is none, or a too old one. Throws a
+ * Failure (UNAVAILABLE, `missing_program`) when neither is to be had.
+ */
+export async function findSqfstar(path: string): Promise<Sqfstar> {
+  try {
+    return await probe({ argv: ["sqfstar"], env: {} }, path);
+  } catch (error) {
+    const bundled = bundledTool("sqfstar");
+    if (bundled === undefined || !(error instanceof Failure)) throw error;
+    return await probe(bundled, path);
+  }
+}
+
+async function probe(start: ProgramStart, path: string): Promise<Sqfstar> {
   let text: string;
   try {
-    const { stdout, stderr } = await new Deno.Command("sqfstar", {
-      args: ["-version"],
-      ...cleanEnvironment(path),
-      stdin: "null",
+    const { stdout, stderr } = await spawnWithoutInput(start.argv[0], {
+      args: [...start.argv.slice(1), "-version"],
+      ...cleanEnvironment(start, path),
+      stdout: "piped",
+      stderr: "piped",
       signal: AbortSignal.timeout(VERSION_TIMEOUT_MS),
     }).output();
     text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
@@ -76,7 +98,7 @@ export async function findSqfstar(path: string): Promise<string> {
   if (Number(major) < 4 || (Number(major) === 4 && Number(minor) < 5)) {
     throw missing(`version ${major}.${minor}${escapeControls(rest!)} was found`);
   }
-  return `${major}.${minor}${rest}`;
+  return { version: `${major}.${minor}${rest}`, start };
 }
 
 function missing(state: string, cause?: unknown): Failure {
@@ -87,9 +109,12 @@ function missing(state: string, cause?: unknown): Failure {
   });
 }
 
-function cleanEnvironment(path: string): { clearEnv: true; env: Record<string, string> } {
+function cleanEnvironment(
+  { env }: ProgramStart,
+  path: string,
+): { clearEnv: true; env: Record<string, string> } {
   // SOURCE_DATE_EPOCH, SQFSTAR_* and a locale would all change what comes out.
-  return { clearEnv: true, env: { PATH: path, LC_ALL: "C" } };
+  return { clearEnv: true, env: { PATH: path, LC_ALL: "C", ...env } };
 }
 
 /**
@@ -99,21 +124,22 @@ function cleanEnvironment(path: string): { clearEnv: true; env: Record<string, s
  */
 export async function buildSquashfs(plan: ImagePlan, options: SquashOptions): Promise<void> {
   const { activity, signal, log, path } = options;
-  const version = await findSqfstar(path);
+  const { version, start } = await findSqfstar(path);
   signal.throwIfAborted();
   activity.begin("squash");
   const bar = activity.bar("data", "squashfs", plan.dataBytes);
   const args = argumentsOf(plan, options);
-  log.debug("starting sqfstar", { version, args: args.join(" ") });
-  const child = new Deno.Command("sqfstar", {
-    args,
-    ...cleanEnvironment(path),
+  log.debug("starting sqfstar", { version, program: start.argv.join(" "), args: args.join(" ") });
+  const child = new Deno.Command(start.argv[0], {
+    args: [...start.argv.slice(1), ...args],
+    ...cleanEnvironment(start, path),
     stdin: "piped",
-    stdout: "null",
+    // It says nothing there, and "null" needs a /dev/null, which a bare root filesystem has not.
+    stdout: "piped",
     stderr: "piped",
     detached: true,
   }).spawn();
-  const said = tailOf(child.stderr);
+  const said = Promise.all([tailOf(child.stderr), tailOf(child.stdout)]).then(([stderr]) => stderr);
   let ending: Promise<ChildEnd> | undefined;
   const end = () => ending ??= endGroup(child, { graceMs: END_GRACE_MS });
   signal.addEventListener("abort", end);

@@ -43,7 +43,7 @@ async function until(condition: () => boolean | Promise<boolean>, what: string):
 }
 
 Deno.test("findSqfstar() tells the version", async () => {
-  assert.match(await findSqfstar(SEARCH_PATH), /^4\.\d/);
+  assert.match((await findSqfstar(SEARCH_PATH)).version, /^4\.\d/);
 });
 
 Deno.test("findSqfstar() names what is missing and the cure", async (t) => {

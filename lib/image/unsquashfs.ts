@@ -5,7 +5,8 @@
  * @module
  */
 import { Failure } from "../failure.ts";
-import { runTool } from "../host/run_tool.ts";
+import { runTool, type ToolEnd } from "../host/run_tool.ts";
+import { bundledTool } from "../host/self.ts";
 
 /** Words of strerror(3) after which the image is not to blame. */
 const READ_TROUBLE_REGEXP =
@@ -17,7 +18,7 @@ const CURE = "it comes with sqfstar: package squashfs-tools of Debian, Ubuntu, R
 
 /** Throws a Failure (UNAVAILABLE, `missing_program`) when there is no unsquashfs. */
 export async function findUnsquashfs(signal: AbortSignal): Promise<void> {
-  if ((await runTool(["unsquashfs", "-version"], { signal })).kind !== "missing") return;
+  if ((await runUnsquashfs(["-version"], signal)).kind !== "missing") return;
   throw new Failure("UNAVAILABLE", 'Cannot use "unsquashfs": it is not on PATH, wanted to check the image', {
     code: "missing_program",
     hint: CURE,
@@ -32,7 +33,7 @@ export type Walk =
 
 /** Walks the tables of the image at `path`. */
 export async function walkTables(path: string, signal: AbortSignal): Promise<Walk> {
-  const ended = await runTool(["unsquashfs", "-l", "-no-progress", path], { signal });
+  const ended = await runUnsquashfs(["-l", "-no-progress", path], signal);
   if (ended.kind === "missing") {
     return { state: "unknown", reason: `unsquashfs is not on PATH: ${CURE}` };
   }
@@ -43,4 +44,13 @@ export async function walkTables(path: string, signal: AbortSignal): Promise<Wal
     return { state: "unknown", reason: `unsquashfs says: ${said}` };
   }
   return { state: "invalid", reason: `unsquashfs cannot walk its tables: ${said}` };
+}
+
+/** The one on PATH; the one that the portable file carries where there is none, or where that one is too old. */
+async function runUnsquashfs(args: readonly string[], signal: AbortSignal): Promise<ToolEnd> {
+  const ended = await runTool(["unsquashfs", ...args], { signal });
+  const bundled = bundledTool("unsquashfs");
+  const cannot = ended.kind === "missing" || (ended.kind === "exit" && UNSUPPORTED_REGEXP.test(ended.stderr));
+  if (!cannot || bundled === undefined) return ended;
+  return await runTool([...bundled.argv, ...args], { signal, env: bundled.env });
 }
