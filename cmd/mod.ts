@@ -45,9 +45,10 @@ Examples:
 Settings come from flags, then DAVIT_* variables, then ~/.config/davit/config.yaml, then
 /etc/davit/config.yaml. Results go to stdout, everything else to stderr.
 
-Exit status: 0 done; 1 found what was looked for; 64 wrong usage; 65 bad data; 66 missing input; 69 unavailable; 70 a bug in davit;
-73 cannot create; 74 input/output error; 75 try again later; 76 the other side broke the protocol;
-77 no permission; 78 bad configuration; 128+n ended by signal n. Each command's help names its own.`;
+Exit status: 0 done; 1 found what was looked for; 64 wrong usage; 65 bad data; 66 missing input;
+69 unavailable; 70 a bug in davit; 73 cannot create; 74 input/output error; 75 try again later;
+76 the other side broke the protocol; 77 no permission; 78 bad configuration; 125 to 127 the command
+did not start; 128+n ended by signal n. Each command's help names its own.`;
 
 /** Builds the tree. */
 export function program(context: Context): CommandUnknownOpts {

@@ -7,7 +7,7 @@
 import { Failure, messageOf } from "../lib/failure.ts";
 import type { Fields, Log, LogLevel } from "../lib/host/log.ts";
 import { LOG_LEVELS } from "../lib/host/log.ts";
-import { escapeControls, formatLogfmt } from "../lib/host/logfmt.ts";
+import { escapeControls, escapeForTerminal, formatLogfmt } from "../lib/host/logfmt.ts";
 
 /** Writes results and diagnostics of one process. */
 export class Output {
@@ -45,7 +45,9 @@ export class Output {
   /** Prints a failure: one line and a hint, or one JSON object. */
   error({ code, message, hint }: Failure): void {
     if (this.json) return this.write(`${JSON.stringify({ error: { code, message, hint } })}\n`);
-    this.write(`davit: ${message}\n${hint === undefined ? "" : `hint: ${hint}\n`}`);
+    // A bug's stack has lines; anything else of more than one has them from a name that somebody chose.
+    const shown = escapeForTerminal(message, { isMultiline: code === "bug" });
+    this.write(`davit: ${shown}\n${hint === undefined ? "" : `hint: ${escapeForTerminal(hint)}\n`}`);
   }
 
   /** Writes to stderr. A stderr that is gone has no reader who could be told. */

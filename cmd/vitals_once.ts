@@ -5,6 +5,7 @@
  */
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { Context } from "./context.ts";
+import { addSettings } from "./options.ts";
 
 const HELP = `
 The facts come first, then the values, then what cannot be known here: on cgroup v1 that is \`oom\`, for example. The
@@ -21,25 +22,22 @@ Exit status (error.code): 0 done; 64 wrong usage; 66 there is no such cgroup or 
 
 /** Builds the command. */
 export function vitalsOnce(context: Context): CommandUnknownOpts {
-  return new Command("once")
+  const command = new Command("once")
     .description("Look once at memory, CPU, pressure, disks and limits of this machine and cgroup")
-    .option(
-      "--cgroup <path>",
-      "look at this cgroup, a directory or a path as in /proc/PID/cgroup, instead of ours",
-    )
-    .option("--workdir <dir>", "look at the filesystem of this directory (default: the current one)")
-    .addHelpText("after", HELP)
-    .action(async ({ cgroup, workdir }) => {
-      const { describeOnce, readOnce } = await import("../lib/vitals/once.ts");
-      const result = await readOnce({
-        env: context.env,
-        cgroup,
-        workdir: absolute(workdir ?? "."),
-        signal: context.signal,
-      });
-      const { facts, sample, absent, lost } = result;
-      context.result({ facts, sample: Object.fromEntries(sample), absent, lost }, describeOnce(result));
+    .addHelpText("after", HELP);
+  addSettings(command, ["vitals.cgroup", "vitals.workdir"]);
+  return command.action(async (_options, self) => {
+    const settings = context.settings(self);
+    const { describeOnce, readOnce } = await import("../lib/vitals/once.ts");
+    const result = await readOnce({
+      env: context.env,
+      cgroup: settings.get("vitals.cgroup"),
+      workdir: absolute(settings.get("vitals.workdir") ?? "."),
+      signal: context.signal,
     });
+    const { facts, sample, absent, lost } = result;
+    context.result({ facts, sample: Object.fromEntries(sample), absent, lost }, describeOnce(result));
+  });
 }
 
 function absolute(path: string): string {

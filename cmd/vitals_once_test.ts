@@ -33,17 +33,31 @@ Deno.test("vitals once --json: facts, sample, and what is absent", async () => {
   assert.deepEqual(lost, []);
 });
 
+Deno.test("vitals once takes the settings of vitals run", async () => {
+  await using dir = await tempDir("once-settings");
+  await Deno.writeTextFile(dir.join("config.yaml"), "vitals:\n  workdir: /proc\n");
+  const fsOf = async (args: readonly string[], env: Record<string, string> = {}) => {
+    const DAVIT_CONFIG = dir.join("config.yaml");
+    const { stdout } = await davit(["vitals", "once", "--json", ...args], { env: { DAVIT_CONFIG, ...env } });
+    return JSON.parse(stdout).facts.disk_work_fs;
+  };
+  assert.equal(await fsOf([]), "proc");
+  assert.equal(await fsOf([], { DAVIT_VITALS_WORKDIR: "/sys" }), "sysfs");
+  assert.equal(await fsOf(["--workdir", "/proc"], { DAVIT_VITALS_WORKDIR: "/sys" }), "proc");
+});
+
 Deno.test("vitals once: a cgroup or a directory that is not there", async (t) => {
   for (
-    const [args, code] of [
-      [["--cgroup", "/none/such"], "no_cgroup"],
-      [["--cgroup", ""], "no_cgroup"],
-      [["--workdir", "/none/such"], "no_workdir"],
+    const [args, exit, code] of [
+      [["--cgroup", "/none/such"], 66, "no_cgroup"],
+      [["--workdir", "/none/such"], 66, "no_workdir"],
+      [["--cgroup", ""], 64, "usage"],
+      [["--workdir", ""], 64, "usage"],
     ] as const
   ) {
     await t.step(args.join(" "), async () => {
       const result = await davit(["vitals", "once", ...args, "--json"]);
-      assert.equal(result.code, 66, result.stderr);
+      assert.equal(result.code, exit, result.stderr);
       assert.equal(JSON.parse(result.stderr).error.code, code);
       assert.equal(result.stdout, "");
     });

@@ -4,7 +4,7 @@
  * @module
  */
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
-import { Failure } from "../lib/failure.ts";
+import { Failure, messageOf } from "../lib/failure.ts";
 import type { Context } from "./context.ts";
 
 const HELP = `
@@ -49,12 +49,15 @@ export function vitalsReport(context: Context): CommandUnknownOpts {
     .option("--html <file>", "write a page with charts to this file, nothing else needed to see it")
     .option("--tag <word>", "first word of the lines", "RUNNER_VITALS")
     .addHelpText("after", HELP)
-    .action(async (paths, { jobExit, ended, failOn = [], html, tag }) => {
+    .action(async (paths, { jobExit, ended, failOn = [], html, tag: tagText }) => {
       const { judgeLogs, matchedClasses, parseClasses, readLogFile } = await import(
         "../lib/vitals/report/report.ts"
       );
       const { formatReport, reportJson } = await import("../lib/vitals/report/text.ts");
+      const { parseTag } = await import("../lib/vitals/line.ts");
       const wanted = parseClasses(failOn);
+      const tag = tagOf(parseTag, tagText);
+      if (html === "") throw usage("--html", html, "a file");
       const histories = [];
       for (const path of paths) {
         histories.push(
@@ -62,15 +65,23 @@ export function vitalsReport(context: Context): CommandUnknownOpts {
         );
       }
       const logs = judgeLogs(histories, { jobExit, endedMs: ended });
+      context.result({ logs: logs.map(reportJson) }, logs.map(formatReport).join("\n\n"));
       if (html !== undefined) {
         const { writeHtml } = await import("../lib/vitals/report/html.ts");
         await writeHtml(html, logs);
       }
-      context.result({ logs: logs.map(reportJson) }, logs.map(formatReport).join("\n\n"));
       const found = [...new Set(logs.flatMap((log) => matchedClasses(log, wanted)))];
       if (found.length === 0) return;
       throw new Failure(EXIT_FOUND, `Found what --fail-on asks for: ${found.join(", ")}`, { code: "found" });
     });
+}
+
+function tagOf(parse: (text: string) => string, text: string): string {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new Failure("USAGE", `Cannot use --tag: ${messageOf(error)}`, { code: "usage", cause: error });
+  }
 }
 
 function parseStatus(text: string): number {

@@ -8,7 +8,8 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { Failure, messageOf } from "../lib/failure.ts";
 import { flagOf } from "../lib/settings.ts";
 import type { SettingKey } from "../lib/settings_table.ts";
-import { selfStart } from "../lib/host/self.ts";
+import { probeStart } from "../lib/host/self.ts";
+import type { LogStyle } from "../lib/vitals/log_line.ts";
 import type { VitalsOptions } from "../lib/vitals/run.ts";
 import { VERSION } from "../lib/version.ts";
 import type { Context, SettingsView } from "./context.ts";
@@ -64,14 +65,17 @@ export function vitalsRun(context: Context): CommandUnknownOpts {
     .addHelpText("after", HELP);
   addSettings(command, KEYS);
   return command.action(async (argv, { beside, signalsHeld }, self) => {
-    const options = await optionsOf(context, context.settings(self));
+    const settings = context.settings(self);
+    const logStyle: LogStyle = { level: settings.get("log_level"), isJson: isJson(self) };
+    const options = { ...await optionsOf(context, settings), logStyle };
     const [program, ...args] = argv;
     if (program === undefined) return await runProbe(context, options, beside);
     const { runEntrypointCommand } = await import("./vitals_entrypoint.ts");
     throw new ExitAs(
       await runEntrypointCommand(context, {
         argv: [program, ...args],
-        flags: flagTexts(self),
+        flags: [...flagTexts(self), ...logStyle.isJson ? ["--json"] : []],
+        logStyle,
         cgroup: options.cgroup,
         areHeld: signalsHeld === true,
       }),
@@ -115,7 +119,7 @@ async function optionsOf(context: Context, settings: SettingsView): Promise<Vita
     otlp: otlp === undefined ? undefined : { url: parsed(settings, "vitals.otlp", metricsUrl)!, headers },
     env,
     version: VERSION,
-    self: selfStart(),
+    self: probeStart(),
     signal,
   };
 }
@@ -134,6 +138,11 @@ function parsed<T>(settings: SettingsView, key: SettingKey, parse: (text: string
       cause: error,
     });
   }
+}
+
+/** Whether --json was given, before the command's name or after it. */
+function isJson(command: CommandUnknownOpts): boolean {
+  return (command.optsWithGlobals() as { readonly json?: true }).json === true;
 }
 
 /** The flags that were given, to be given again. */

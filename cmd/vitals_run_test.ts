@@ -270,3 +270,20 @@ Deno.test("vitals run: what cannot be used is refused before anything is started
     });
   }
 });
+
+Deno.test("vitals run: its own log follows --json and --log-level, with a command too", async (t) => {
+  await using dir = await tempDir("vitals-log");
+  const stderrOf = async (...args: string[]) => {
+    const { code, stderr } = await davit([...RUN, `--ring=${dir.path}`, ...args, "--", "sleep", "0.3"]);
+    assert.equal(code, 0, stderr);
+    return stderr;
+  };
+  const says = /^Cannot use ".*" as a ring: Is a directory/;
+  await t.step("--json", async () => {
+    const { level, msg } = JSON.parse(await stderrOf("--json"));
+    assert.equal(level, "warn");
+    assert.match(msg, says);
+  });
+  await t.step("--log-level=error", async () => assert.equal(await stderrOf("--log-level=error"), ""));
+  await t.step("neither", async () => assert.match(await stderrOf(), /^ts=\S+ level=warn msg="Cannot use/));
+});

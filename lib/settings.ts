@@ -5,7 +5,7 @@
  * @module
  */
 import { Failure, messageOf } from "./failure.ts";
-import { type SettingKey, SETTINGS, type SettingValue } from "./settings_table.ts";
+import { type SettingKey, SETTINGS, type SettingSpec, type SettingValue } from "./settings_table.ts";
 
 /** The process environment, as handed in by main. */
 export type Environment = Readonly<Record<string, string>>;
@@ -65,11 +65,12 @@ function find(key: SettingKey, { flags, environment, files }: Sources) {
       origin: { kind: "flag", name: flagOf(key) },
     } as const;
   }
-  const variable = variableOf(key);
-  const fromEnvironment = environment[variable];
-  // An empty variable means "not set": shells cannot unset one for a single command.
-  if (fromEnvironment !== undefined && fromEnvironment !== "") {
-    const texts = SETTINGS[key].list ? fromEnvironment.split(/[\s,]+/).filter(Boolean) : [fromEnvironment];
+  const { list, otherVariable }: SettingSpec<unknown> = SETTINGS[key];
+  for (const variable of [variableOf(key), ...otherVariable === undefined ? [] : [otherVariable]]) {
+    const fromEnvironment = environment[variable];
+    // An empty variable means "not set": shells cannot unset one for a single command.
+    if (fromEnvironment === undefined || fromEnvironment === "") continue;
+    const texts = list ? fromEnvironment.split(/[\s,]+/).filter(Boolean) : [fromEnvironment];
     return { texts, origin: { kind: "environment", name: variable } } as const;
   }
   for (const { path, values } of files) {

@@ -22,16 +22,19 @@ export interface SettingSpec<T> {
   readonly list: boolean;
   /** The allowed words, when there is a fixed set; completions offer them. */
   readonly choices?: readonly string[];
+  /** A variable of another program's, read where ours is not set. */
+  readonly otherVariable?: string;
 }
 
 interface Details<T> {
   readonly parse: (text: string) => T;
   readonly fallback?: string | ((environment: Environment) => string);
   readonly choices?: readonly string[];
+  readonly otherVariable?: string;
 }
 
 function setting<T>(placeholder: string, description: string, details: Details<T>): SettingSpec<T> {
-  const { parse, fallback, choices } = details;
+  const { parse, fallback, choices, otherVariable } = details;
   return {
     placeholder,
     description,
@@ -39,6 +42,7 @@ function setting<T>(placeholder: string, description: string, details: Details<T
     fallback: typeof fallback === "function" ? fallback : () => fallback,
     list: false,
     ...choices && { choices },
+    ...otherVariable && { otherVariable },
   };
 }
 
@@ -134,7 +138,8 @@ export const SETTINGS = {
   // Any text is an interval: lib/vitals/interval.ts makes one of it. The variable is that of tuist's probe.
   "vitals.interval": setting("<seconds>", "Time between two samples, 0.2 to 60 s", {
     parse: (text) => text,
-    fallback: ({ TUIST_RUNNER_VITALS_INTERVAL }) => TUIST_RUNNER_VITALS_INTERVAL || "3",
+    fallback: "3",
+    otherVariable: "TUIST_RUNNER_VITALS_INTERVAL",
   }),
   "vitals.tag": setting("<word>", "First word of every line", {
     parse: parseText,

@@ -29,6 +29,21 @@ Deno.test("resolveSetting() takes flag, then environment, then the stronger file
   assert.equal(resolveSetting("image.connections", { ...NOTHING, files }).value, 9);
 });
 
+Deno.test("resolveSetting() takes another program's variable after ours and before a file", async () => {
+  const files = [await parseConfig("/etc/config.yaml", "vitals:\n  interval: 7\n")];
+  const TUIST_RUNNER_VITALS_INTERVAL = "9";
+  const at = (environment: Record<string, string>) => {
+    const { value, origin } = resolveSetting("vitals.interval", { ...NOTHING, environment, files });
+    return [value, origin.name];
+  };
+  assert.deepEqual(at({ TUIST_RUNNER_VITALS_INTERVAL, DAVIT_VITALS_INTERVAL: "5" }), [
+    "5",
+    "DAVIT_VITALS_INTERVAL",
+  ]);
+  assert.deepEqual(at({ TUIST_RUNNER_VITALS_INTERVAL }), ["9", "TUIST_RUNNER_VITALS_INTERVAL"]);
+  assert.deepEqual(at({ TUIST_RUNNER_VITALS_INTERVAL: "" }), ["7", "/etc/config.yaml:2"]);
+});
+
 Deno.test("resolveSetting() reads every default, and no two settings share a variable or a flag", () => {
   for (const key of SETTING_KEYS) resolveSetting(key, NOTHING);
   assert.equal(new Set(SETTING_KEYS.map(variableOf)).size, SETTING_KEYS.length);

@@ -74,6 +74,18 @@ static char *path_of(const char *directory, const char *name) {
   return formatted("%s/%s", directory, name);
 }
 
+/*
+ * A probe runs for weeks. With these flags it has 24 to 29 MB of anonymous memory over 100,000 samples instead of
+ * 50 to 78, for 0.45 ms of CPU time a sample instead of 0.17; lib/host/self.ts has them for a davit from source.
+ */
+static const char PROBE_FLAGS[] =
+  "--v8-flags=--lite-mode,--optimize-for-size,--max-semi-space-size=1,--initial-heap-size=8";
+
+static bool is_probe(char **arguments, int count) {
+  return count > 2 && strcmp(arguments[1], "vitals") == 0 &&
+         (strcmp(arguments[2], "run") == 0 || strcmp(arguments[2], "gpu-helper") == 0);
+}
+
 /* Executes the runtime, or the tool, through the loader; returns when that could not be done. */
 static void start(const char *directory, char **arguments, int count, char **environment) {
   const char **line = calloc((size_t)count + 20, sizeof *line);
@@ -94,6 +106,7 @@ static void start(const char *directory, char **arguments, int count, char **env
     static const char *const RUN[] = { "run", "-A", "--no-config", "--no-prompt", "--no-lock", "--no-remote",
                                        "--no-npm", "--quiet", "--ext=js" };
     for (size_t i = 0; i < sizeof RUN / sizeof *RUN; i++) line[at++] = RUN[i];
+    if (is_probe(arguments, count)) line[at++] = PROBE_FLAGS;
     line[at++] = path_of(directory, "main.js");
   }
   for (int i = tool ? 4 : 1; i < count; i++) line[at++] = arguments[i];

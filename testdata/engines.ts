@@ -16,6 +16,8 @@ export interface ContainerOptions {
 
 /** A container engine. */
 export interface Engine extends AsyncDisposable {
+  /** The program with its stores, for what has no method here. */
+  readonly argv: readonly string[];
   /** Makes the image IMAGE of a root filesystem in a tar file. */
   importRoot(tar: string): Promise<void>;
   /** Runs `argv` in a new container of IMAGE, in the host's network, and removes it. */
@@ -28,7 +30,8 @@ export const ENGINE_PROGRAMS = {
   docker: ["dockerd", "docker", "containerd", "runc"],
 } as const;
 
-const IMAGE = "localhost/davit-test:1";
+/** The image that {@linkcode Engine.importRoot} makes. */
+export const IMAGE = "localhost/davit-test:1";
 const TIMEOUT_MS = 120_000;
 const PODMAN_CONF = `[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
@@ -49,9 +52,13 @@ export async function startPodman(): Promise<Engine> {
   // Without overlay nothing stays mounted, and nothing has to be there in the kernel.
   const podman = [...line, ...stores, "--storage-driver", "vfs"];
   return {
+    argv: podman,
     importRoot: async (tar) => void await must([...podman, "import", tar, IMAGE]),
     run: (argv, { flags = [] } = {}) =>
-      run([...podman, "run", "--rm", "--network=host", ...flags, IMAGE, ...argv], { timeoutMs: TIMEOUT_MS }),
+      run([...podman, "run", "--rm", "--network=host", ...flags, IMAGE, ...argv], {
+        timeoutMs: TIMEOUT_MS,
+        cwd: dir.path, // at an OOM kill conmon leaves a file "oom" in its current directory
+      }),
     async [Symbol.asyncDispose]() {
       await removeTree(runDir);
       await dir[Symbol.asyncDispose]();
@@ -84,6 +91,7 @@ export async function startDocker(): Promise<Engine> {
     throw error;
   }
   return {
+    argv: docker,
     importRoot: async (tar) => void await must([...docker, "import", tar, IMAGE]),
     run: (argv, { flags = [] } = {}) =>
       run([...docker, "run", "--rm", "--network=host", ...flags, IMAGE, ...argv], { timeoutMs: TIMEOUT_MS }),

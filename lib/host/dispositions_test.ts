@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
+import "../../testdata/open_libc.ts";
 import { run } from "../../testdata/run.ts";
 import { tempDir } from "../../testdata/temp.ts";
 import { ignoredSignals, whileIgnoring } from "./dispositions.ts";
-import { libc } from "./libc.ts";
-
-libc(); // opened once for the whole process, and so not by a test
 
 Deno.test("ignoredSignals() reads the mask, leaves SIGPIPE out, and knows nothing without /proc", async () => {
   await using dir = await tempDir("ignored");

@@ -6,10 +6,12 @@
  */
 import type { Fields } from "./log.ts";
 
-// deno-lint-ignore no-control-regex -- control characters are exactly what must not reach a terminal or a log
-const NEEDS_QUOTES_REGEXP = /[\s="\\\u0000-\u001f\u007f-\u009f\u2028\u2029]|^$/;
-// deno-lint-ignore no-control-regex -- as above
-const ESCAPED_REGEXP = /["\\\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+/** Controls, and what reorders or hides text: soft hyphen, zero-width and bidirectional characters. */
+const UNSAFE = String
+  .raw`\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff`;
+const NEEDS_QUOTES_REGEXP = new RegExp(`[\\s="\\\\${UNSAFE}]|^$`);
+const ESCAPED_REGEXP = new RegExp(`["\\\\${UNSAFE}]`, "g");
+const UNSAFE_REGEXP = new RegExp(`[${UNSAFE}]`, "g");
 const SHORT: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\" };
 
 /** `fields` in their own order, without a newline at the end. */
@@ -24,10 +26,16 @@ function quoted(text: string): string {
   return NEEDS_QUOTES_REGEXP.test(text) ? `"${escapeControls(text)}"` : text;
 }
 
-/** `text` with control characters, quotes and backslashes escaped, safe to show on a terminal. */
+/** `text` with control characters, quotes and backslashes escaped, fit to stand between quotes. */
 export function escapeControls(text: string): string {
-  return text.replace(
-    ESCAPED_REGEXP,
-    (char) => SHORT[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  return text.replace(ESCAPED_REGEXP, escaped);
+}
+
+/** `text` as a terminal may show it: quotes and backslashes stay, line ends too where `isMultiline`. */
+export function escapeForTerminal(text: string, { isMultiline = false } = {}): string {
+  return text.replace(UNSAFE_REGEXP, (char) => isMultiline && char === "\n" ? char : escaped(char));
+}
+
+function escaped(char: string): string {
+  return SHORT[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

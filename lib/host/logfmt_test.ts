@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { escapeControls, formatLogfmt } from "./logfmt.ts";
+import { escapeControls, escapeForTerminal, formatLogfmt } from "./logfmt.ts";
 
 /**
  * Reads a line as Go's go-logfmt/logfmt decoder does: a key is a run of characters above space without `=` and `"`;
@@ -87,4 +87,16 @@ Deno.test("formatLogfmt() quotes only what needs it", async (t) => {
       [undefined, ""],
     ] as const
   ) await t.step(text, () => assert.equal(formatLogfmt({ k: value }), text));
+});
+
+Deno.test("escapeForTerminal() shows what would act on a terminal, and leaves the rest", () => {
+  const rows: [string, string][] = [
+    ['a "b" \\c é 漢', 'a "b" \\c é 漢'],
+    ["\x1b[31mred\x07", "\\u001b[31mred\\u0007"],
+    ["a\nb\r\tc", "a\\nb\\r\\tc"],
+    ["\u202eexe.txt\u2066\u061c\ufeff\u200b", "\\u202eexe.txt\\u2066\\u061c\\ufeff\\u200b"],
+  ];
+  for (const [text, shown] of rows) assert.equal(escapeForTerminal(text), shown);
+  assert.equal(escapeForTerminal("a\nb\x1b", { isMultiline: true }), "a\nb\\u001b");
+  assert.equal(formatLogfmt({ name: "\u202eb" }), 'name="\\u202eb"');
 });

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { statfsSync } from "node:fs";
+import "../../testdata/open_libc.ts";
 import { tempDir } from "../../testdata/temp.ts";
 import { errnoOf } from "./errno.ts";
 import { Statfs } from "./statfs.ts";
-
-new Statfs("/").read(); // opens libc, once for the whole process, and so not in a test
 
 Deno.test("Statfs gives what node:fs gives", async () => {
   await using dir = await tempDir("statfs");

@@ -84,9 +84,12 @@ Deno.test({
     for (let round = 0; round < 500 && !await hasTemp(); round++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+    // Stopped, or it may see the end of its input and remove its file before we look.
+    Deno.kill(child!, "SIGSTOP");
     job.kill("SIGKILL");
     await job.done;
     assert.ok(await hasTemp());
+    Deno.kill(child!, "SIGCONT");
     const ended = await stage.start().done;
     assert.equal(ended.code, 0, ended.stderr);
     for (let round = 0; round < 500 && isAlive(child!); round++) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import "../../testdata/open_libc.ts";
 import { statfsSync } from "node:fs";
 import { needs, privateMounts } from "../../testdata/needs.ts";
 import { run } from "../../testdata/run.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { KeptLines } from "./kept_lines.ts";
 import type { Sample } from "./keys.ts";
 import { formatLine, formatSample, type LineFields, type LineKind, type Moment } from "./line.ts";
 import type { Outputs } from "./outputs.ts";
@@ -32,9 +33,9 @@ export class Emitter {
   readonly #held: [event: string, fields: LineFields, moment: Moment][] = [];
   #outputs: Pick<Outputs, "write"> | undefined;
   #start: string | undefined;
-  readonly #samples: string[] = [];
-  readonly #events: string[] = [];
-  readonly #gpus: string[] = [];
+  readonly #samples = new KeptLines(KEPT_SAMPLES);
+  readonly #events = new KeptLines(KEPT_EVENTS);
+  readonly #gpus = new KeptLines(KEPT_EVENTS);
   #seq = 0;
   #count = 0;
 
@@ -81,7 +82,7 @@ export class Emitter {
     sample.set("seq", this.#seq++);
     this.#count++;
     const line = formatSample(tag, { wallMs, monoMs: nowMs - startMs }, sample);
-    keep(this.#samples, line, KEPT_SAMPLES);
+    this.#samples.push(line);
     const shown = format === "tuist" ? formatTuistSample(tag, wallMs, sample) : line;
     this.#outputs!.write("sample", line, { shown });
   }
@@ -101,9 +102,9 @@ export class Emitter {
     const { tag, format } = this.#options;
     const { seq: _, ...rest } = fields;
     const line = formatLine(tag, kind, moment, { seq: this.#seq++, ...rest });
-    if (kind === "event") keep(this.#events, line, KEPT_EVENTS);
+    if (kind === "event") this.#events.push(line);
     // Apart: eight GPUs would push an event out within a minute.
-    if (kind === "gpu") keep(this.#gpus, line, KEPT_EVENTS);
+    if (kind === "gpu") this.#gpus.push(line);
     const isOld = fields.old === true;
     const shown = format === "tuist" ? tuistEvent(tag, moment, kind, fields) : line;
     this.#outputs!.write(kind, line, { shown, isOld });
@@ -113,11 +114,6 @@ export class Emitter {
   #now(): Moment {
     return { wallMs: Date.now(), monoMs: performance.now() - this.#options.startMs };
   }
-}
-
-function keep(lines: string[], line: string, limit: number): void {
-  lines.push(line);
-  if (lines.length > limit) lines.shift();
 }
 
 /** The peer has two lines: samples, and OOM kills as the kernel words them. It does not know old ones from new. */

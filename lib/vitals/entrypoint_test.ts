@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import "../../testdata/open_libc.ts";
 import { Failure } from "../failure.ts";
 import { tempDir } from "../../testdata/temp.ts";
 import { type EntrypointOptions, runEntrypoint, type SignalEvent } from "./entrypoint.ts";

@@ -5,6 +5,7 @@
  * @module
  */
 import { errnoOf } from "../host/errno.ts";
+import { spawnWithoutInput } from "../host/no_input.ts";
 import { type GpuFacts, type GpuKey, oneLine } from "./gpu_report.ts";
 import type { ReadGpus } from "./gpu_source.ts";
 
@@ -131,13 +132,12 @@ function readMask(text: string): string | undefined {
 async function runTool(argv: readonly string[], signal: AbortSignal): Promise<Answer | "missing"> {
   let child: Deno.ChildProcess;
   try {
-    child = new Deno.Command(argv[0]!, {
+    child = spawnWithoutInput(argv[0]!, {
       args: argv.slice(1),
       env: { LC_ALL: "C" },
-      stdin: "null",
       stdout: "piped",
       stderr: "piped",
-    }).spawn();
+    });
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return "missing";
     throw error;

@@ -140,20 +140,34 @@ export function parseLine(text: string): VitalsLine | undefined {
   const tagEnd = text.indexOf(" kind=");
   if (tagEnd < 1 || !TAG_REGEXP.test(text.slice(0, tagEnd))) return undefined;
   const fields = new Map<string, string>();
-  PAIR_REGEXP.lastIndex = tagEnd;
-  while (PAIR_REGEXP.lastIndex < text.length) {
-    const match = PAIR_REGEXP.exec(text);
-    if (match === null) return undefined;
-    const value = match[2] === undefined ? match[3]! : unquote(match[2]);
-    if (value === undefined) return undefined;
-    fields.set(match[1]!, value);
-  }
+  if (readPairs(text, tagEnd, fields) < text.length) return undefined;
   const kind = fields.get("kind")!;
   const wallMs = Date.parse(fields.get("ts") ?? "");
   const monoMs = Number(fields.get("mono_ms") ?? NaN);
   if (!KINDS.includes(kind) || Number.isNaN(wallMs) || Number.isNaN(monoMs)) return undefined;
   for (const key of ["kind", "ts", "mono_ms"]) fields.delete(key);
   return { tag: text.slice(0, tagEnd), kind: kind as LineKind, wallMs, monoMs, fields };
+}
+
+/** As much of a line's front as can be read, when it was torn or mixed with other text. */
+export function readableFront(text: string): string {
+  const tagEnd = text.indexOf(" kind=");
+  return tagEnd < 1 ? "" : text.slice(0, readPairs(text, tagEnd, new Map()));
+}
+
+/** Reads pairs from `at` on into `fields`; returns where there are no more. */
+function readPairs(text: string, at: number, fields: Map<string, string>): number {
+  let end = at;
+  while (end < text.length) {
+    PAIR_REGEXP.lastIndex = end;
+    const match = PAIR_REGEXP.exec(text);
+    if (match === null) return end;
+    const value = match[2] === undefined ? match[3]! : unquote(match[2]);
+    if (value === undefined) return end;
+    fields.set(match[1]!, value);
+    end = PAIR_REGEXP.lastIndex;
+  }
+  return end;
 }
 
 function unquote(quoted: string): string | undefined {

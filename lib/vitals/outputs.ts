@@ -5,10 +5,10 @@
  * @module
  */
 import { Failure } from "../failure.ts";
-import type { Fields, Log } from "../host/log.ts";
-import { formatLogfmt } from "../host/logfmt.ts";
+import type { Fields, Log, LogLevel } from "../host/log.ts";
 import type { LineFields, LineKind } from "./line.ts";
 import { LineQueue, type QueueState } from "./line_queue.ts";
+import { formatLogLine, type LogStyle } from "./log_line.ts";
 import { RingFile } from "./ring_file.ts";
 import { openStream } from "./stdout_sink.ts";
 import { TerminationLog } from "./termination_log.ts";
@@ -17,6 +17,8 @@ import { TerminationLog } from "./termination_log.ts";
 export interface OutputOptions {
   readonly ring?: { readonly path: string; readonly sizeBytes: number } | undefined;
   readonly terminationLog?: string | undefined;
+  /** Without it, from `info` on, as logfmt. */
+  readonly logStyle?: LogStyle | undefined;
   /** Whether lines on stdout may get `lost=N`. */
   readonly marksLost: boolean;
 }
@@ -35,10 +37,10 @@ export class Outputs {
   #wantsSync = false;
   #isSyncing = false;
 
-  private constructor(stdout: LineQueue, stderr: LineQueue) {
+  private constructor(stdout: LineQueue, stderr: LineQueue, logStyle: LogStyle = DEFAULT_STYLE) {
     this.#stdout = stdout;
     this.#stderr = stderr;
-    this.log = logTo(stderr);
+    this.log = logTo(stderr, logStyle);
   }
 
   /** Opens them. A channel that cannot be had is an event and a warning, never an error. */
@@ -47,6 +49,7 @@ export class Outputs {
     const outputs: Outputs = new Outputs(
       await openStream("stdout", { marksLost: options.marksLost, onState: teller("stdout") }),
       await openStream("stderr", { marksLost: false }),
+      options.logStyle,
     );
     if (options.terminationLog !== undefined) {
       const onState = teller("termination_log");
@@ -135,8 +138,12 @@ export class Outputs {
 
 const SYNC_WAIT_MS = 1_000;
 
-function logTo(queue: LineQueue): Log {
-  const at = (level: keyof Log) => (message: string, fields: Fields = {}) =>
-    queue.push(`${formatLogfmt({ ts: new Date().toISOString(), level, msg: message, ...fields })}\n`);
-  return { error: at("error"), warn: at("warn"), info: at("info"), debug() {} };
+const DEFAULT_STYLE: LogStyle = { level: "info", isJson: false };
+
+function logTo(queue: LineQueue, style: LogStyle): Log {
+  const at = (level: LogLevel) => (message: string, fields?: Fields) => {
+    const line = formatLogLine(style, level, message, fields);
+    if (line !== undefined) queue.push(line);
+  };
+  return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }

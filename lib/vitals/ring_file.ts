@@ -115,8 +115,13 @@ export function isRing(head: Uint8Array): boolean {
 
 /** The lines of the ring at `path` in the order in which they were written, without newlines; none is torn. */
 export async function* readRing(path: string): AsyncGenerator<string> {
+  for await (const lines of readRingPages(path)) yield* lines.split("\n").slice(0, -1);
+}
+
+/** The same, the whole lines of a page at a time. Of a ring that was cut off somewhere, what is left. */
+export async function* readRingPages(path: string): AsyncGenerator<string> {
   using file = await Deno.open(path);
-  const pages = (await file.stat()).size / RING_PAGE_BYTES | 0;
+  const pages = Math.ceil((await file.stat()).size / RING_PAGE_BYTES);
   // Numbers first, texts later: a ring may be larger than one would like to hold in memory.
   const numbers: [number: number, index: number][] = [];
   for (let index = 0; index < pages; index++) {
@@ -127,45 +132,60 @@ export async function* readRing(path: string): AsyncGenerator<string> {
     const page = await readPage(file, index);
     // Written over meanwhile: its new lines are not due yet, and its old ones are gone.
     if (page?.number !== number) continue;
-    yield* page.lines.split("\n").slice(0, -1);
+    yield page.lines.slice(0, page.lines.lastIndexOf("\n") + 1);
   }
 }
 
 async function readPage(file: Deno.FsFile, index: number): Promise<Page | undefined> {
+  return pageIn(await readBytes(file, index));
+}
+
+/** What the file has not is NUL. */
+async function readBytes(file: Deno.FsFile, index: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(RING_PAGE_BYTES);
   await file.seek(index * RING_PAGE_BYTES, Deno.SeekMode.Start);
-  let filled = 0;
-  while (filled < bytes.length) {
+  for (let filled = 0; filled < bytes.length;) {
     const count = await file.read(bytes.subarray(filled));
-    if (count === null) return undefined;
+    if (count === null) break;
     filled += count;
   }
+  return bytes;
+}
+
+function pageIn(bytes: Uint8Array): Page | undefined {
   const end = bytes.indexOf(0);
   const text = decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
   const match = HEAD_REGEXP.exec(text);
   return match ? { number: Number(match[1]), lines: text.slice(HEAD_BYTES) } : undefined;
 }
 
-/** The highest page number; -1 in a ring that was only allocated; undefined in what is none. */
+/**
+ * The highest page number; -1 in a ring that was only allocated; undefined in what is none. Every page counts: a
+ * disk image may begin with zeros, or hold somebody's ring.
+ */
 async function lastNumber(file: Deno.FsFile, pages: number): Promise<number | undefined> {
   let last: number | undefined;
   for (let index = 0; index < pages; index++) {
-    last = Math.max(last ?? -1, (await readPage(file, index))?.number ?? -1);
+    const bytes = await readBytes(file, index);
+    const number = pageIn(bytes)?.number ?? (bytes.every((byte) => byte === 0) ? -1 : undefined);
+    if (number === undefined) return undefined;
+    last = Math.max(last ?? -1, number);
   }
-  if (last !== -1) return last;
-  await file.seek(0, Deno.SeekMode.Start);
-  const head = new Uint8Array(RING_PAGE_BYTES);
-  await file.read(head);
-  return head.every((byte) => byte === 0) ? -1 : undefined;
+  return last;
 }
 
-/** Zeros, not a hole: a disk that fills up later must not stop the ring. */
+/** Zeros, not a hole: a disk that fills up later must not stop the ring. All of them, or the room is given back. */
 async function allocate(file: Deno.FsFile, pages: number): Promise<void> {
   const chunk = new Uint8Array(64 * RING_PAGE_BYTES);
-  for (let left = pages * RING_PAGE_BYTES; left > 0;) {
-    const count = await file.write(chunk.subarray(0, left));
-    if (count === 0) throw new Error("No space left on device (os error 28)");
-    left -= count;
+  try {
+    for (let left = pages * RING_PAGE_BYTES; left > 0;) {
+      const count = await file.write(chunk.subarray(0, left));
+      if (count === 0) throw new Error("No space left on device (os error 28)");
+      left -= count;
+    }
+  } catch (error) {
+    await file.truncate(0);
+    throw error;
   }
 }
 

@@ -97,6 +97,19 @@ Deno.test("RingFile refuses what is not its own", async (t) => {
     await writer.waitFor(/ready/);
     await refuses(dir.join("held"), /another process/);
   });
+  await t.step("what begins with zeros, as an image of a disk may", async () => {
+    await Deno.writeTextFile(
+      dir.join("image"),
+      "\0".repeat(3 * RING_PAGE_BYTES) + "x".repeat(RING_PAGE_BYTES),
+    );
+    await refuses(dir.join("image"), /something else/);
+  });
+  await t.step("what holds a ring somewhere, as an image of a disk may", async () => {
+    await writeLines(dir.join("inner"), 0, 3);
+    const inner = await Deno.readTextFile(dir.join("inner"));
+    await Deno.writeTextFile(dir.join("outer"), "x".repeat(RING_PAGE_BYTES) + inner);
+    await refuses(dir.join("outer"), /something else/);
+  });
   await t.step("a device", () => refuses("/dev/null", /not a regular file/));
   await t.step("a directory that is not there", () => refuses(dir.join("no/ring"), /No such file/));
 });
@@ -117,6 +130,29 @@ Deno.test("RingFile has no torn line after SIGKILL at any moment, and goes on be
     const torn = lines.filter((line) => !/^LINE (\d{8}) (?:abcdefghij)* \1$/.test(line));
     assert.deepEqual(torn, []);
   }
+});
+
+Deno.test({
+  name: "RingFile that finds no room gives back what it took",
+  ...needs({ root: true, programs: ["unshare", "mount"] }),
+  async fn() {
+    await using dir = await tempDir("ring-full");
+    const script =
+      `mount -t tmpfs -o size=64k tmpfs "$1" && "$2" run -A --no-check "$3" "$1/ring" 4194304; ls -s "$1"`;
+    const argv = ["unshare", "-m", "sh", "-c", script, "sh", dir.path, Deno.execPath(), WRITER];
+    const { stdout, stderr } = await run(argv);
+    assert.match(stderr, /No space left on device/);
+    assert.match(stdout, /^0 ring$/m);
+  },
+});
+
+Deno.test("readRing() reads what is left of a ring that was cut off", async () => {
+  await using dir = await tempDir("ring-cut");
+  await writeLines(dir.join("ring"), 0, 40);
+  await Deno.truncate(dir.join("ring"), RING_PAGE_BYTES + 1_000);
+  const lines = await linesOf(dir.join("ring"));
+  assert.ok(lines.length > 0);
+  assert.deepEqual(lines, lines.map((_, index) => `line ${index} ${"x".repeat(index % 300)}`));
 });
 
 Deno.test("readRing() passes over pages that were damaged", async () => {

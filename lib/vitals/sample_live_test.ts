@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import "../../testdata/open_libc.ts";
 import { needs, ptrace } from "../../testdata/needs.ts";
 import { type LiveProcess, run, start } from "../../testdata/run.ts";
 import { tempDir } from "../../testdata/temp.ts";

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import "../../testdata/open_libc.ts";
 import { writeMachine } from "../../testdata/machine_tree.ts";
 import { tempDir } from "../../testdata/temp.ts";
 import { VERSION } from "../version.ts";

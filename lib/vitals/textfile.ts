@@ -81,6 +81,7 @@ export class TextFile {
 }
 
 async function replace(temp: string, path: string, text: string): Promise<void> {
+  await refuseOther(path);
   try {
     // Of another name than *.prom, so that a scrape in between passes it over. node_exporter runs as another user.
     await Deno.writeTextFile(temp, text, { mode: 0o644 });
@@ -89,6 +90,13 @@ async function replace(temp: string, path: string, text: string): Promise<void> 
     await Deno.remove(temp).catch(() => {}); // the first error is the one to tell
     throw error;
   }
+}
+
+/** A rename would put a file in the place of a device, a pipe or a link: of /dev/null, for root. */
+async function refuseOther(path: string): Promise<void> {
+  const found = await Deno.lstat(path).catch(() => undefined); // what is not there is made
+  if (found?.isDirectory) throw new Error("Is a directory (os error 21)");
+  if (found !== undefined && !found.isFile) throw new Error("File exists (os error 17)");
 }
 
 function typeOf({ kind }: KeySpec): "gauge" | "counter" {

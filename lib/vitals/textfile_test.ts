@@ -106,3 +106,21 @@ async function scrape(port: number): Promise<string> {
     }
   }
 }
+
+Deno.test("TextFile puts no file in the place of a link or a directory", async () => {
+  await using dir = await tempDir("textfile-other");
+  await Deno.symlink("/dev/null", dir.join("link"));
+  await Deno.mkdir(dir.join("dir"));
+  for (const [name, errno] of [["link", "EEXIST"], ["dir", "EISDIR"]]) {
+    const states: unknown[] = [];
+    const file = new TextFile(dir.join(name!), { onState: (state) => states.push(state) });
+    file.put("x 1\n");
+    await file.drain(200);
+    assert.deepEqual(states, [{ kind: "lost", errno, lost: 0 }]);
+  }
+  assert.ok((await Deno.lstat(dir.join("link"))).isSymlink);
+  assert.deepEqual((await Array.fromAsync(Deno.readDir(dir.path))).map(({ name }) => name).sort(), [
+    "dir",
+    "link",
+  ]);
+});

@@ -38,7 +38,10 @@ Deno.test({
     await t.step("all the fixed candidates at once", async () => {
       const mounts = "mount -t tmpfs -o ro tmpfs /dev/shm; mount -t tmpfs -o noexec tmpfs /var/tmp; " +
         "mount -t tmpfs -o size=4k tmpfs /run; head -c 4k /dev/zero > /run/full; " +
-        'mkdir "$1/tmp"; mount --bind "$1/tmp" /tmp; ln -s / /tmp/rpc-logs';
+        // Over /tmp and not in its place: davit itself may lie below.
+        "mount -t tmpfs tmpfs /mnt; mkdir /mnt/up /mnt/work; " +
+        "mount -t overlay -o lowerdir=/tmp,upperdir=/mnt/up,workdir=/mnt/work overlay /tmp; " +
+        "ln -s / /tmp/rpc-logs";
       const line = await examineWith({ mounts, directory: dir.path });
       assertFinding(line("rpc-dir", "/dev/shm"), "missing", /EROFS/);
       assertFinding(line("rpc-dir", "/var/tmp"), "degraded", /noexec/);

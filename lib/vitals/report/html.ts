@@ -16,19 +16,28 @@ import { type Drawing, drawingOf, type Mark } from "./series.ts";
 import { formatReport, shown, TITLES } from "./text.ts";
 import type { Finding } from "./types.ts";
 
-/** Writes the page to `path`; a reader never sees half of it. */
+/** Writes the page to `path`; a reader of a file never sees half of it. */
 export async function writeHtml(path: string, logs: readonly JudgedLog[]): Promise<void> {
   const page = await htmlReport(logs);
+  try {
+    // A rename would put a file in the place of a device, a pipe or a link: of /dev/stdout, for root.
+    const found = await Deno.lstat(path).catch(() => undefined); // what is not there is made
+    if (found === undefined || found.isFile) await replace(path, page);
+    else await Deno.writeTextFile(path, page);
+  } catch (error) {
+    const what = messageOf(error).replace(/(\(os error \d+\)): .*$/s, "$1"); // the temporary file is our affair
+    throw new Failure("CANTCREAT", `Cannot write "${path}": ${what}`, { code: "html", cause: error });
+  }
+}
+
+async function replace(path: string, page: string): Promise<void> {
   const unfinished = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   try {
     await Deno.writeTextFile(unfinished, page, { createNew: true });
     await Deno.rename(unfinished, path);
   } catch (error) {
     await Deno.remove(unfinished).catch(() => {}); // it may never have been made
-    throw new Failure("CANTCREAT", `Cannot write "${path}": ${messageOf(error)}`, {
-      code: "html",
-      cause: error,
-    });
+    throw error;
   }
 }
 

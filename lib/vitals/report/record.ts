@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type LineKind, numberIn, parseLine } from "../line.ts";
+import { type LineKind, numberIn, parseLine, readableFront } from "../line.ts";
 import { parseTuistLine } from "./tuist_line.ts";
 
 /** Who wrote a line: davit, or tuist's shell probe. */
@@ -141,12 +141,7 @@ function ours(text: string, isWhole: boolean): Found {
 
 /** The fields of a line, or of as much of its front as can be read when it was torn or mixed with other text. */
 function fieldsOf(text: string): ReadonlyMap<string, string> {
-  for (let front = text; front !== "";) {
-    const line = parseLine(front);
-    if (line !== undefined) return line.fields;
-    front = withoutLastPair(front);
-  }
-  return new Map();
+  return (parseLine(text) ?? parseLine(readableFront(text)))?.fields ?? new Map();
 }
 
 function withoutLastPair(text: string): string {

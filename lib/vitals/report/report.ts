@@ -5,6 +5,7 @@
  */
 import { Failure, messageOf } from "../../failure.ts";
 import { errnoOf } from "../../host/errno.ts";
+import { isRing, readRingPages, RING_PAGE_BYTES } from "../ring_file.ts";
 import { verdictOf } from "../verdict.ts";
 import { evidence } from "./evidence.ts";
 import { Facts, type Sibling, type VerdictOptions } from "./facts.ts";
@@ -29,7 +30,8 @@ export async function readLogFile(
   if (path === "-") return await readLog(chunksOf(stdin), { ...options, name: "stdin" });
   try {
     using file = await Deno.open(path);
-    return await readLog(chunksOf(file), { ...options, name: path });
+    const chunks = await beginsAsRing(file) ? ringChunks(path) : chunksOf(file);
+    return await readLog(chunks, { ...options, name: path });
   } catch (error) {
     const errno = errnoOf(error);
     if (error instanceof Failure || errno === undefined) throw error;
@@ -40,6 +42,20 @@ export async function readLogFile(
       { code: isMissing ? "absent" : "unreadable", cause: error },
     );
   }
+}
+
+/** Of a pipe nothing may be read twice. */
+async function beginsAsRing(file: Deno.FsFile): Promise<boolean> {
+  if (!(await file.stat()).isFile) return false;
+  const head = new Uint8Array(RING_PAGE_BYTES);
+  const count = await file.read(head);
+  await file.seek(0, Deno.SeekMode.Start);
+  return isRing(head.subarray(0, count ?? 0));
+}
+
+async function* ringChunks(path: string): AsyncGenerator<Uint8Array> {
+  const encoder = new TextEncoder();
+  for await (const lines of readRingPages(path)) yield encoder.encode(lines);
 }
 
 /** Judges all logs; those of which nothing was found too. */

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { davit } from "../../../testdata/run.ts";
 import { tempDir } from "../../../testdata/temp.ts";
 import { VitalsLog } from "../../../testdata/vitals_log.ts";
+import { MIN_RING_BYTES, RingFile } from "../ring_file.ts";
+import { readLogFile } from "./report.ts";
 
 const healthy = () => new VitalsLog().start().samples(40);
 const killed = () =>
@@ -75,7 +77,10 @@ Deno.test("vitals report refuses what it cannot read", async (t) => {
     [["-", "--fail-on", "oomm"], 64, /Cannot use --fail-on "oomm": expected one of clean_end, /],
     [["-", "--job-exit", "256"], 64, /expected a number from 0 to 255/],
     [["-", "--ended", "yesterday"], 64, /expected a time such as/],
-    [["-", "--html", dir.join("none/x.html")], 73, /Cannot write ".*none\/x\.html"/],
+    [["-", "--html", dir.join("none/x.html")], 73, /Cannot write ".*none\/x\.html": [^:]*\(os error 2\)\n$/],
+    [["-", "--html", dir.path], 73, /Cannot write ".*": Is a directory/],
+    [["-", "--html", ""], 64, /Cannot use --html "": expected a file/],
+    [["-", "--tag", ""], 64, /Cannot use --tag: expected a letter/],
     [[], 64, /missing required argument/],
   ];
   for (const [args, code, says] of cases) {
@@ -84,6 +89,36 @@ Deno.test("vitals report refuses what it cannot read", async (t) => {
       assert.equal(ended.code, code, ended.stderr);
       assert.match(ended.stderr, says);
     });
+  }
+});
+
+Deno.test("vitals report writes its page through a link, and puts no file in the link's place", async () => {
+  await using dir = await tempDir("report");
+  await Deno.writeTextFile(dir.join("page.html"), "old");
+  await Deno.symlink("page.html", dir.join("link"));
+  const { code, stderr } = await davit(["vitals", "report", "-", "--html", dir.join("link")], {
+    stdin: killed().text(),
+  });
+  assert.equal(code, 0, stderr);
+  assert.ok((await Deno.lstat(dir.join("link"))).isSymlink);
+  assert.match(await Deno.readTextFile(dir.join("page.html")), /^<!doctype html>[^]*<\/html>\n$/);
+});
+
+Deno.test("readLogFile() reads a ring in the order in which it was written, wherever it went round", async () => {
+  await using dir = await tempDir("report");
+  for (const pagesBefore of [0, 1, 2, 3]) {
+    const path = dir.join(`${pagesBefore}.ring`);
+    {
+      using ring = await RingFile.open(path, { sizeBytes: MIN_RING_BYTES });
+      for (let page = 0; page < pagesBefore; page++) await ring.write(`${"x".repeat(4_000)}\n`);
+      const log = new VitalsLog();
+      // All of one moment: nothing but their place tells which came first.
+      for (let count = 0; count < 25; count++) log.event("awake", { count, text: "x".repeat(300) });
+      for (const line of log.lines) await ring.write(`${line}\n`);
+    }
+    const [history] = await readLogFile(path, { stdin: Deno.stdin });
+    const counts = history!.runs[0]!.events.map((event) => event.number("count"));
+    assert.deepEqual(counts, Array.from({ length: 25 }, (_, count) => count), `${pagesBefore} pages before`);
   }
 });
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { escapeForTerminal } from "../../host/logfmt.ts";
 import { formatDuration } from "../../units.ts";
 import type { Evidence } from "./evidence.ts";
 import type { Run } from "./history.ts";
@@ -39,12 +40,9 @@ export const TITLES: Readonly<Record<VerdictClass, string>> = {
   inconclusive: "inconclusive",
 };
 
-// deno-lint-ignore no-control-regex -- what a terminal might obey must not reach it
-const CONTROLS_REGEXP = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
-
-/** `text` with control and direction characters as \uXXXX; all else verbatim, so that it can be searched for. */
+/** `text` with control, direction and invisible characters as \uXXXX; all else verbatim, for whoever searches it. */
 export function shown(text: string): string {
-  return text.replace(CONTROLS_REGEXP, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return escapeForTerminal(text);
 }
 
 /** One log's report. */
