@@ -48,17 +48,21 @@ export async function startPodman(): Promise<Engine> {
   // podman refuses a run directory whose path is longer than 50 bytes: there are sockets below it.
   const runDir = await Deno.makeTempDir({ dir: "/tmp", prefix: "davit-" });
   const stores = ["--root", dir.join("root"), "--runroot", runDir, "--tmpdir", `${runDir}/tmp`];
-  const line = ["env", `CONTAINERS_CONF=${dir.join("containers.conf")}`, "podman", "--log-level=error"];
+  // At an OOM kill conmon leaves a file "oom" in its current directory.
+  const line = [
+    "env",
+    `--chdir=${dir.path}`,
+    `CONTAINERS_CONF=${dir.join("containers.conf")}`,
+    "podman",
+    "--log-level=error",
+  ];
   // Without overlay nothing stays mounted, and nothing has to be there in the kernel.
   const podman = [...line, ...stores, "--storage-driver", "vfs"];
   return {
     argv: podman,
     importRoot: async (tar) => void await must([...podman, "import", tar, IMAGE]),
     run: (argv, { flags = [] } = {}) =>
-      run([...podman, "run", "--rm", "--network=host", ...flags, IMAGE, ...argv], {
-        timeoutMs: TIMEOUT_MS,
-        cwd: dir.path, // at an OOM kill conmon leaves a file "oom" in its current directory
-      }),
+      run([...podman, "run", "--rm", "--network=host", ...flags, IMAGE, ...argv], { timeoutMs: TIMEOUT_MS }),
     async [Symbol.asyncDispose]() {
       await removeTree(runDir);
       await dir[Symbol.asyncDispose]();
