@@ -40,7 +40,8 @@ Deno.test({
       mount -t tmpfs -o size=1m tmpfs $DIR && mkdir $DIR/d && cd $DIR/d
       "$@" > log 2> err & davit=$!
       i=0; while [ "$(grep -c kind=sample log)" -lt 2 ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i + 1)); done
-      head -c 2000000 /dev/zero > fill; sleep 3; rm fill; sleep 3
+      until_in() { i=0; while ! grep -aq "$1" $2 && [ $i -lt 400 ]; do sleep 0.05; i=$((i + 1)); done; }
+      head -c 2000000 /dev/zero > fill; until_in source_lost ring; sleep 1; rm fill; until_in source_back log; sleep 1
       kill $davit; wait $davit; echo "status $?"; echo "=== log"; cat log; echo "=== ring"; cat ring`;
     const argv = davitArgv(["vitals", "run", "--interval=200ms", "--ring=ring", "--ring-size=128KiB"]);
     const unshare = ["unshare", "--mount", "bash", "-c", script, "bash", ...argv];
