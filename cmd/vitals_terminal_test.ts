@@ -14,7 +14,8 @@ import { field, linesOf, pick } from "../testdata/vitals_lines.ts";
 
 /**
  * Runs `command` under davit on a terminal of its own. `typist` is a shell script whose output is typed; it has the
- * function `await FILE`, and both have $DIR.
+ * function `await FILE`, and both have $DIR. script(1) starts $SHELL, and a dash without `exec` would stay between the
+ * terminal and davit, and die of the Ctrl-C.
  */
 async function onTerminal(dir: string, command: string, typist: string): Promise<RunResult> {
   const argv = davitArgv([
@@ -32,7 +33,7 @@ async function onTerminal(dir: string, command: string, typist: string): Promise
   const script = `
     await() { i=0; while [ ! -e "$1" ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i + 1)); done; }
     { ${typist}
-      await $DIR/done; } | script --quiet --return --flush --command "sh $DIR/davit" /dev/null
+      await $DIR/done; } | script --quiet --return --flush --command "exec sh $DIR/davit" /dev/null
     echo "status $?"`;
   return await run(["bash", "-c", script], { env: davitEnv({ DIR: dir }) });
 }

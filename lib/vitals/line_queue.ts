@@ -38,6 +38,8 @@ export class LineQueue {
   /** The first line may be half written: it stays. */
   #isTried = false;
   #isLost = false;
+  /** Drained, and nothing pushed since: no more tries. */
+  #isAtRest = false;
   #allLost = 0;
   #retryMs: number;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -56,6 +58,7 @@ export class LineQueue {
 
   /** Writes `line`, which ends with a newline, or keeps it for later. */
   push(line: string): void {
+    this.#isAtRest = false;
     this.#lines.push({ line, lost: 0 });
     if (this.#lines.length > this.#options.capacity) {
       const at = this.#isTried ? 1 : 0;
@@ -66,9 +69,13 @@ export class LineQueue {
     if (this.#retryTimer === undefined) this.#pump();
   }
 
-  /** Tries once more, and resolves when all is written or `deadlineMs` is over, and tells which. */
+  /**
+   * Tries once more, and resolves when all is written or `deadlineMs` is over, and tells which. Then it rests until
+   * the next line: a write that is under way may still end, and is not tried again.
+   */
   async drain(deadlineMs: number): Promise<boolean> {
     this.#stopTimer();
+    this.#isAtRest = false;
     this.#retryMs = this.#options.fastRetryMs;
     this.#pump();
     if (this.#lines.length === 0) return true;
@@ -78,6 +85,7 @@ export class LineQueue {
     await promise;
     clearTimeout(timer);
     this.#stopTimer();
+    this.#isAtRest = true;
     return this.#lines.length === 0;
   }
 
@@ -126,13 +134,17 @@ export class LineQueue {
       ? Math.min(this.#retryMs * 2, this.#options.slowRetryMs)
       : this.#options.slowRetryMs;
     this.#stopTimer();
+    if (!this.#isAtRest) this.#retryLater();
+    if (this.#isLost || isSlow) return;
+    this.#isLost = true;
+    this.#options.onState({ kind: "lost", errno, lost: this.#allLost });
+  }
+
+  #retryLater(): void {
     this.#retryTimer = setTimeout(() => {
       this.#retryTimer = undefined;
       this.#pump();
     }, this.#retryMs);
-    if (this.#isLost || isSlow) return;
-    this.#isLost = true;
-    this.#options.onState({ kind: "lost", errno, lost: this.#allLost });
   }
 
   #stopTimer(): void {

@@ -96,3 +96,16 @@ Deno.test("LineQueue survives an error that has no errno", async () => {
   assert.equal(await queue.drain(10_000), true);
   assert.deepEqual(states.map((it) => it.kind === "lost" ? it.errno : it.kind), ["TypeError", "back"]);
 });
+
+Deno.test("LineQueue rests after a drain that was in vain, also when a write ends only then", async () => {
+  const { promise, reject } = Promise.withResolvers<void>();
+  let tries = 0;
+  const queue = new LineQueue(() => ++tries === 1 ? promise : undefined, FAST);
+  queue.push("a");
+  assert.equal(await queue.drain(5), false);
+  reject(new Errno("EIO"));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(tries, 1);
+  queue.push("b");
+  assert.equal(tries, 3, "both lines are written at once");
+});
