@@ -10,6 +10,12 @@ import { completions } from "./completions.ts";
 import { configShow } from "./config_show.ts";
 import type { Context } from "./context.ts";
 import { doctor } from "./doctor.ts";
+import { hookExec } from "./hook_exec.ts";
+import { hookKill } from "./hook_kill.ts";
+import { hookLogs } from "./hook_logs.ts";
+import { hookServe } from "./hook_serve.ts";
+import { hookStatus } from "./hook_status.ts";
+import { hookWrap } from "./hook_wrap.ts";
 import { imageCheck } from "./image_check.ts";
 import { imageImport } from "./image_import.ts";
 import { imagePath } from "./image_path.ts";
@@ -28,6 +34,8 @@ wrong again and again, done right once.
                  for it at once: one imports, the others wait, and nobody ever
                  sees half a file
   image check    is this squashfs file whole?
+  hook serve     runs a job's steps in its container, and survives what they do to it
+  hook exec      one step there, as if it ran here
   doctor         what of this machine works for davit, and how to mend the rest
   vitals run     a probe whose last line explains the death, alone or as an ENTRYPOINT
   vitals once    memory, CPU, pressure, disks and limits of this machine and cgroup
@@ -67,6 +75,14 @@ export function program(context: Context): CommandUnknownOpts {
     imagePath(context),
   ]));
   root.addCommand(imageImport(context).description("Same as `davit image import`"));
+  root.addCommand(group("hook", "Run a job's steps in its container, whatever they do to it", [
+    hookServe(context),
+    hookExec(context),
+    hookStatus(context),
+    hookLogs(context),
+    hookKill(context),
+    hookWrap(context),
+  ]));
   const vitals = group("vitals", "Watch this machine, so that a job's death can be explained", [
     vitalsRun(context),
     vitalsOnce(context),
