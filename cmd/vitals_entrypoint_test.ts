@@ -135,11 +135,14 @@ async function listeningPorts(pid: number): Promise<number[]> {
 }
 
 Deno.test("vitals run -- CMD: kill -9 of the probe leaves the command alone, and another one takes over", async () => {
-  await using davit = startDavit(beside("sleep 6; exit 11"));
+  await using dir = await tempDir("probe-kill");
+  await using davit = startDavit(beside(`while [ ! -e ${dir.path}/stop ]; do sleep 0.05; done; exit 11`));
   const pid = await probePid(davit);
   assert.notEqual(pid, davit.pid);
   assert.ok(Number(await Deno.readTextFile(`/proc/${pid}/oom_score_adj`)) >= 900);
   Deno.kill(pid, "SIGKILL");
+  await davit.waitFor(/kind=start [^]*kind=start /, 30_000);
+  await Deno.writeTextFile(dir.join("stop"), "");
   const { code, stdout, stderr } = await davit.done;
   assert.equal(code, 11);
   assert.match(stderr, /no vitals for now.*SIGKILL.*started again/);
@@ -172,6 +175,8 @@ Deno.test("vitals run -- CMD: a broken pipe of davit's own is no signal for the 
       davit.kill("SIGUSR1");
       await new Promise((resolve) => setTimeout(resolve, 60));
     }
+    const got = async () => await Deno.readTextFile(dir.join("got")).catch(() => "");
+    while (await got() === "") await new Promise((resolve) => setTimeout(resolve, 20));
     await new Promise((resolve) => setTimeout(resolve, 500));
     await Deno.writeTextFile(dir.join("stop"), "");
     assert.equal((await davit.done).code, 14);
@@ -192,12 +197,17 @@ Deno.test("vitals run -- CMD: a broken pipe of davit's own is no signal for the 
 });
 
 Deno.test("vitals run -- CMD: the probe ends when its parent is killed", async () => {
-  await using davit = startDavit(beside("sleep 2"));
+  await using dir = await tempDir("parent-kill");
+  await using davit = startDavit(beside(`while [ ! -e ${dir.path}/stop ]; do sleep 0.05; done`));
   await probePid(davit);
   await davit.waitFor(/kind=sample/);
   davit.kill("SIGKILL");
-  const { stdout } = await davit.done;
-  assert.equal(field(pick(linesOf(stdout), "end")[0], "reason"), "stopped");
+  // The command lives on and holds stdout.
+  await davit.waitFor(/kind=end [^\n]*reason=stopped/, 30_000);
+  await Deno.writeTextFile(dir.join("stop"), "");
+  const { signal, stdout } = await davit.done;
+  assert.equal(signal, "SIGKILL");
+  assert.equal(pick(linesOf(stdout), "end").length, 1);
 });
 
 Deno.test("vitals run -- CMD: nohup holds for the command", async () => {
@@ -216,10 +226,12 @@ Deno.test({
     await t.step("two hundred orphans", async () => {
       await using davit = asInit(`
         i=0; while [ $i -lt 200 ]; do (sh -c "sleep 0.$((i % 10)); exit $((i % 256))" &) ; i=$((i + 1)); done
-        sleep 2.5; echo "zombies: $(ps -eo stat= | grep -c ^Z)"; exit 9`);
+        left() { ps -eo stat=,comm= | grep -Ec '^Z|sleep'; }
+        i=0; while [ $(left) -gt 0 ] && [ $i -lt 300 ]; do i=$((i + 1)); sleep 0.1; done
+        echo "left: $(left)"; exit 9`);
       const { code, stdout } = await davit.done;
       assert.equal(code, 9);
-      assert.match(stdout, /^zombies: 0$/m);
+      assert.match(stdout, /^left: 0$/m);
       assert.equal(field(linesOf(stdout).at(-1), "code"), "9");
     });
     await t.step("SIGTERM", async () => {

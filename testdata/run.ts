@@ -33,7 +33,7 @@ export interface LiveProcess extends AsyncDisposable {
   /** What it has printed so far. */
   stdout(): string;
   stderr(): string;
-  /** Waits (10 s) until its stdout or its stderr matches; fails when both end first. */
+  /** Waits (30 s) until its stdout or its stderr matches; fails when both end first. */
   waitFor(pattern: RegExp, timeoutMs?: number): Promise<RegExpExecArray>;
   /** Sends a signal to the process, or with `group` to its whole group; what has ended is left alone. */
   kill(signal: Deno.Signal, options?: { group?: boolean }): void;
@@ -42,7 +42,8 @@ export interface LiveProcess extends AsyncDisposable {
 }
 
 const TIMEOUT_MS = 60_000;
-const PATTERN_TIMEOUT_MS = 10_000;
+/** A start takes half a second, and ten times that beside a busy machine's other work. */
+const PATTERN_TIMEOUT_MS = 30_000;
 const OUTPUT_LIMIT_CHARS = 64 << 20;
 /** How long output may stay open after a kill: a grandchild in a session of its own may hold the pipe. */
 const DRAIN_MS = 1_000;
