@@ -17,19 +17,20 @@ on where it was; a start whose reply was lost is asked for again under the same 
 then SIGTERM after 7.5 s and SIGKILL after 10 s, by the server, also when this process is gone by then; SIGTERM is
 passed on, then SIGKILL after 2.5 s; the job's last output still comes.
 
-Whose fault it was is in --result FILE (JSON: code, signal, cause, fault script|infra|unknown, evidence, times, peak
+Whose fault it was is in --result FILE (JSON: code, signal, cause, fault none|script|infra|unknown, evidence, times, peak
 memory), and in GitHub Actions on one ::error line too. The exit status is a hint: a script may use any.
 
 Examples:
   davit hook exec --server /run/davit.sock --token-file token -- make -j8
   davit hook exec --script /__w/_temp/step.sh --result /tmp/result.json
+  tar -c src | davit hook exec --stdin --cwd /work -- tar -x
   davit hook exec --env A=1 --cwd /work --prepend-path /opt/bin -- sh -c 'echo "$A"'
 
 Exit status (error.code): the job's own, 128+n where a signal ended it; 69 the server cannot be reached, or is gone
 (server_unreachable, server_gone, server_restarted, job_unknown); 75 another step runs there (busy); 77 it does not
 accept the token (bad_token), or all can read its file (open_token_file); 66 no token file (token_file); 76 that is no
-hook server (not_a_hook_server); 65 it refuses the job; 73, 74 output or --result cannot be written; 141 the reader of
-our output is gone (output_closed); 64 wrong usage; 78 bad configuration.`;
+hook server (not_a_hook_server); 65 it refuses the job (bad_spec, bad_id), 66 the id ran long ago (forgotten); 73, 74 output or --result cannot be written; 141 the reader of
+our output is gone (output_closed); 64 wrong usage (bad_server: no address); 78 bad configuration.`;
 
 /** Builds the command. */
 export function hookExec(context: Context): CommandUnknownOpts {
@@ -50,6 +51,7 @@ export function hookExec(context: Context): CommandUnknownOpts {
         appended,
       ),
     )
+    .option("--stdin", "give the command what this process reads, instead of nothing")
     .option("--result <file>", "write what became of it here, as JSON")
     .addOption(
       new Option("--give-up <duration>", "the job is lost when the server is silent for so long")
@@ -64,6 +66,7 @@ export function hookExec(context: Context): CommandUnknownOpts {
       env: parseEnvironment(flags.env ?? []),
       ...flags.cwd === undefined ? {} : { cwd: flags.cwd },
       prepend_path: flags.prependPath ?? [],
+      stdin: flags.stdin ? "pipe" : "null",
     };
     const { runStep } = await import("../lib/hook/step.ts");
     const { OutputSink } = await import("../lib/hook/sink.ts");
@@ -72,6 +75,7 @@ export function hookExec(context: Context): CommandUnknownOpts {
       id,
       spec,
       sink: new OutputSink({ stdout: Deno.stdout, stderr: Deno.stderr }),
+      input: flags.stdin ? Deno.stdin.readable : undefined,
       giveUpMs: giveUp,
       listen: (handler) => listenFor(context, [], handler),
       log: context.log,

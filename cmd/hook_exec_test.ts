@@ -90,16 +90,47 @@ Deno.test("hook exec: a script runs once, whatever becomes of the reply to its s
   }
 });
 
-Deno.test("hook exec: a log comes whole through a proxy that cuts ten times a second", async () => {
+Deno.test("hook exec: a log comes whole through a proxy that cuts all the time", async () => {
   await using server = await liveHookServer();
-  await using proxy = cuttingProxy({ transport: "unix", path: server.socket }, { cutEveryMs: 100 });
+  await using proxy = cuttingProxy({ transport: "unix", path: server.socket }, { cutEveryMs: 250 });
   const script =
-    'i=0; while [ $i -lt 60 ]; do head -c 200000 /dev/zero | tr "\\0" a; echo; echo "line $i" >&2; i=$((i+1)); sleep 0.02; done; exit 9';
+    'i=0; while [ $i -lt 60 ]; do head -c 200000 /dev/zero | tr "\\0" a; echo; echo "line $i" >&2; i=$((i+1)); sleep 0.05; done; exit 9';
   const end = await server.run(["exec", "--server", proxy.address, "--", "sh", "-c", script]);
   assert.equal(end.code, 9, end.stderr.slice(0, 2_000));
   assert.equal(end.stdout, `${"a".repeat(200_000)}\n`.repeat(60));
   assert.equal(end.stderr, Array.from({ length: 60 }, (_, index) => `line ${index}\n`).join(""));
   assert.ok(proxy.cuts() > 5, `${proxy.cuts()} cuts`);
+});
+
+Deno.test("hook exec --stdin: the command reads what we read, each byte once", async (t) => {
+  await using server = await liveHookServer();
+  const bytes = Uint8Array.from({ length: 3_000_000 }, (_, index) => index * 2_654_435_761 >>> 24);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  for (const how of ["none", "lose", "delay", "repeat", "resend"] as const) {
+    await t.step(`replies: ${how}`, async () => {
+      const mischief = { request: /^POST \S*\/input\?/, times: 6, delayMs: 50 };
+      const options = { cutEveryMs: 250, ...how === "none" ? {} : { mischief: { ...mischief, how } } };
+      await using proxy = cuttingProxy({ transport: "unix", path: server.socket }, options);
+      const args = ["exec", "--server", proxy.address, "--stdin", "--", "sh", "-c", "sha256sum; exit 3"];
+      const end = await server.run(args, { stdin: bytes });
+      assert.deepEqual([end.stdout, end.code], [`${digest}  -\n`, 3], end.stderr);
+      if (how !== "none") assert.equal(proxy.mischiefs(), 6);
+    });
+  }
+  await t.step("an input that is empty", async () => {
+    assert.deepEqual((await server.run(["exec", "--stdin", "--", "wc", "-c"], { stdin: "" })).stdout, "0\n");
+  });
+  const endless = async (...argv: string[]) => {
+    const step = davitArgv(["hook", "exec", "--stdin", "--", ...argv]);
+    const env = davitEnv({ DAVIT_HOOK_SERVER: server.socket, DAVIT_HOOK_TOKEN_FILE: server.tokenFile });
+    return await run(["sh", "-c", 'yes | "$@"', "sh", ...step], { env });
+  };
+  await t.step("a command that reads no more, or nothing", async () => {
+    assert.equal((await endless("head", "-n", "2")).stdout, "y\ny\n");
+    assert.equal((await endless("true")).code, 0);
+    // A pipe that is full: the command ends without having read from it.
+    assert.equal((await endless("sh", "-c", "sleep 1; exit 4")).code, 4);
+  });
 });
 
 Deno.test("hook exec: signals reach the script, whose last words still come", async (t) => {
@@ -125,10 +156,30 @@ Deno.test("hook exec: signals reach the script, whose last words still come", as
     ]);
     const [, pid] = await step.waitFor(/^(\d+)\n/, 30_000);
     step.kill("SIGINT");
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    const status = async () => JSON.parse((await server.run(["status", "--json"])).stdout).job.status;
+    while (await status() !== "killing") await new Promise((resolve) => setTimeout(resolve, 50));
     step.kill("SIGKILL");
     await untilEnded(Number(pid), 30_000);
   });
+});
+
+Deno.test("hook exec: of thirty clients at once one has the server, the others are told who has it", async () => {
+  await using server = await liveHookServer();
+  const [ran, go] = [server.dir.join("ran"), server.dir.join("go")];
+  const script = `echo ran >>"${ran}"; echo ready; while [ ! -e "${go}" ]; do sleep 0.1; done; exit 5`;
+  const clients = Array.from({ length: 30 }, (_, index) => {
+    return server.run(["exec", "--id", `c${index}`, "--", "sh", "-c", script], { timeoutMs: 300_000 });
+  });
+  let left = clients.length;
+  for (const client of clients) void client.finally(() => left--);
+  while (left > 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  await Deno.writeTextFile(go, "");
+  const ends = await Promise.all(clients);
+  assert.deepEqual(ends.map(({ code }) => code).toSorted(), [5, ...Array(29).fill(75)]);
+  for (const { code, stderr } of ends) {
+    if (code === 75) assert.match(stderr, /step "c\d+" is running there for /);
+  }
+  assert.equal(await Deno.readTextFile(ran), "ran\n");
 });
 
 Deno.test("hook exec: a server that is killed is the infrastructure's failure", async () => {

@@ -16,7 +16,8 @@ Examples:
   davit hook kill
   davit hook kill 4f1c… --signal KILL
 
-Exit status (error.code): 0 the signal is on its way; 66 no such job (not_found, no_job); 69 the server cannot be
+Exit status (error.code): 0 the signal is on its way; 66 no such job (unknown_job, no_job), or it has
+ended (job_ended); 69 the server cannot be
 reached (server_unreachable); 77 no permission; 64 wrong usage; 78 bad configuration.`;
 
 /** Builds the command. */

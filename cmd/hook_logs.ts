@@ -15,7 +15,7 @@ Examples:
   davit hook logs --follow
   davit hook logs 4f1c… 2>/dev/null
 
-Exit status (error.code): 0 printed, whatever the job's own was; 66 no such job (not_found, no_job); 69 the server
+Exit status (error.code): 0 printed, whatever the job's own was; 66 no such job (unknown_job, no_job); 69 the server
 cannot be reached (server_unreachable, server_gone); 77 no permission; 141 the reader of our output is gone
 (output_closed); 64 wrong usage; 78 bad configuration.`;
 

@@ -3,31 +3,28 @@
  *
  * @module
  */
-import { type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { Failure } from "../lib/failure.ts";
 import type { HookClient } from "../lib/hook/client.ts";
-import type { Context } from "./context.ts";
+import { flagOf, variableOf } from "../lib/settings.ts";
+import type { Context, SettingsView } from "./context.ts";
+import { addSettings } from "./options.ts";
 
-const SERVER = "DAVIT_HOOK_SERVER";
-const TOKEN_FILE = "DAVIT_HOOK_TOKEN_FILE";
 const NUMBERS: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 };
 
 /** Adds the flags that say where the server is. */
 export function addServerOptions(command: CommandUnknownOpts): void {
-  command
-    .addOption(new Option("--server <address>", `/path/of.sock or host:port (env: ${SERVER})`))
-    .addOption(new Option("--token-file <file>", `file with the server's token (env: ${TOKEN_FILE})`));
+  addSettings(command, ["hook.server", "hook.token_file"]);
 }
 
-/** A client of the server that the flags of `command` or variables name. */
+/** A client of the server that the flags of `command`, variables or a file name. */
 export async function connect(context: Context, command: CommandUnknownOpts): Promise<HookClient> {
-  const flags = command.opts() as { server?: string; tokenFile?: string };
+  const settings = context.settings(command);
   const { parseServer } = await import("../lib/hook/address.ts");
   const { HookClient } = await import("../lib/hook/client.ts");
   const { readTokenFile } = await import("../lib/hook/server_token.ts");
-  const address = parseServer(wanted(flags.server ?? context.env[SERVER], "--server", SERVER));
-  const path = wanted(flags.tokenFile ?? context.env[TOKEN_FILE], "--token-file", TOKEN_FILE);
-  const token = readTokenFile(path, { unlinks: false });
+  const address = parseServer(wanted(settings, "hook.server"));
+  const token = readTokenFile(wanted(settings, "hook.token_file"), { unlinks: false });
   return new HookClient({ address, token });
 }
 
@@ -42,9 +39,11 @@ export function listenFor(
   });
 }
 
-function wanted(value: string | undefined, flag: string, variable: string): string {
-  if (value !== undefined && value !== "") return value;
-  throw new Failure("USAGE", `Cannot find the hook server: neither ${flag} nor ${variable} is given`, {
+function wanted(settings: SettingsView, key: "hook.server" | "hook.token_file"): string {
+  const value = settings.get(key);
+  if (value !== undefined) return value;
+  const names = `neither ${flagOf(key)} nor ${variableOf(key)}`;
+  throw new Failure("USAGE", `Cannot find the hook server: ${names} is given`, {
     code: "usage",
     hint: "`davit hook serve` prints its address when it starts, and was given the token file",
   });

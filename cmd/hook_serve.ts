@@ -7,10 +7,10 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { Failure } from "../lib/failure.ts";
 import type { Log } from "../lib/host/log.ts";
 import type { ServeOptions } from "../lib/hook/serve.ts";
-import { parseBytes, parseDuration } from "../lib/units.ts";
-import type { Context } from "./context.ts";
+import type { Context, SettingsView } from "./context.ts";
 import { ExitAs } from "./exit_as.ts";
 import { listenFor } from "./hook_options.ts";
+import { addSettings } from "./options.ts";
 
 const HELP = `
 Prints one line, the address that clients give as --server, and nothing more on stdout. A job that clears /tmp takes
@@ -28,13 +28,15 @@ Examples:
 
 With --compat osdc it is the server of the OSDC fork of runner-container-hooks: --port, --token, --daemonize.
 
-Exit status (error.code): 128+n ended by signal n, its job ended first; 69 it cannot listen (cannot_listen); 75 somebody
-else listens there (address_in_use); 66 no token (token_file); 65 that is no token (bad_token_file); 77 all can read the
-token's file (open_token_file); 73 a file cannot be written (cannot_create); 64 wrong usage; 78 bad configuration.`;
+The protocol is HTTP, in words in lib/hook/protocol.ts; /health and /metrics (Prometheus) want no token. It refuses with
+400 bad_json, bad_body, bad_spec, bad_id, bad_request; 401 unauthorized; 404 not_found, unknown_job; 405 method; 409
+busy; 410 forgotten, released; 413 too_large; 503 stopping.
 
-const SPOOL_MAX = "1GiB";
-const SPOOL_MIN_BYTES = 1 << 20;
-const LEASE = "10m";
+Exit status (error.code): 128+n ended by signal n, its job ended first; 69 it cannot listen (cannot_listen), or does not
+with --detach (not_listening); 75 somebody else listens there (address_in_use); 66 no token (token_file); 65 that is no
+token (bad_token_file); 77 all can read the token's file (open_token_file); 73 a file cannot be written (cannot_create);
+64 wrong usage; 78 bad configuration.`;
+
 const SOCKET_MODE = "600";
 const NUMBERS: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
 
@@ -45,23 +47,10 @@ export function hookServe(context: Context): CommandUnknownOpts {
     .option("--socket <file>", "listen on this unix socket")
     .option("--listen <address>", "listen on host:port; no host means every address, port 0 a free one")
     .option("--socket-mode <octal>", "who may use the socket", SOCKET_MODE)
-    .option("--token-file <file>", "file with the token that clients must show")
     .addOption(
       new Option("--token-fd <number>", "read the token from this descriptor").argParser(wholeNumber),
     )
     .option("--unlink-token", "remove the token's file once it is read")
-    .option(
-      "--rpc-dir <dir>",
-      "keep output here (default: what works of /tmp/rpc-logs, /dev/shm, /var/tmp, …)",
-    )
-    .addOption(
-      new Option("--spool-max <size>", "keep at most so much of a job's output")
-        .argParser(parsedBy("--spool-max", parseBytes)).default(parseBytes(SPOOL_MAX), SPOOL_MAX),
-    )
-    .addOption(
-      new Option("--lease <duration>", "end a job when no client was heard for so long; 0 = never")
-        .argParser(parsedBy("--lease", parseDuration)).default(parseDuration(LEASE), LEASE),
-    )
     .option("--detach", "return once it listens")
     .option("--pid-file <file>", "write the process id here")
     .option("--log-file <file>", "log here instead of stderr")
@@ -70,35 +59,38 @@ export function hookServe(context: Context): CommandUnknownOpts {
     .option("--token <text>", "osdc alone: the token, readable by all who can run ps")
     .option("--daemonize", "osdc: as --detach")
     .addHelpText("after", HELP);
+  addSettings(command, ["hook.token_file", "hook.rpc_dir", "hook.spool_max", "hook.lease"]);
   return command.action(async (flags, self) => {
-    const { readTokenFile, readTokenDescriptor, checkToken } = await import("../lib/hook/server_token.ts");
     const { compat } = flags;
+    const settings = context.settings(self);
     const places = placesOf(flags);
-    const token = flags.tokenFd !== undefined
-      ? readTokenDescriptor(flags.tokenFd)
-      : flags.tokenFile !== undefined
-      ? readTokenFile(absolute(flags.tokenFile), { unlinks: flags.unlinkToken === true })
-      : compat === "osdc" && flags.token !== undefined
-      ? checkToken(flags.token)
-      : noToken(compat);
-    if (flags.detach || flags.daemonize) return await detach(context, argumentsOf(flags, places), token);
+    const rpcDir = settings.get("hook.rpc_dir");
+    const [spoolMaxBytes, leaseMs] = [settings.get("hook.spool_max"), settings.get("hook.lease")];
+    const token = await tokenOf(flags, settings.get("hook.token_file"));
+    if (flags.detach || flags.daemonize) {
+      const more = [`--spool-max=${spoolMaxBytes}`, `--lease=${leaseMs}ms`];
+      if (rpcDir !== undefined) more.push(`--rpc-dir=${absolute(rpcDir)}`);
+      more.push(`--log-level=${settings.get("log_level")}`, ...isJson(self) ? ["--json"] : []);
+      return await detach(context, self, { args: [...argumentsOf(flags, places), ...more], token });
+    }
 
     const { serveHook } = await import("../lib/hook/serve.ts");
     const { RpcDir, rpcDirCandidates } = await import("../lib/hook/rpc_dir.ts");
-    const log = await logOf(context, self, flags.logFile);
+    const log = await logOf(context, settings, flags.logFile);
     const pidFile = flags.pidFile === undefined ? undefined : absolute(flags.pidFile);
-    const given = flags.rpcDir === undefined ? undefined : absolute(flags.rpcDir);
+    const given = rpcDir === undefined ? undefined : absolute(rpcDir);
+    const { removePidFile, writePidFile } = await import("../lib/hook/pid_file.ts");
     const signal = await serveHook({
       ...places,
       token,
       rpcDir: new RpcDir({ candidates: rpcDirCandidates(given, context.env.HOME), log }),
-      spoolMaxBytes: Math.max(SPOOL_MIN_BYTES, flags.spoolMax),
-      leaseMs: compat === "osdc" ? 0 : flags.lease,
+      spoolMaxBytes,
+      leaseMs: compat === "osdc" ? 0 : leaseMs,
       compat,
       env: context.env,
       takeSignals: (handler) => listenFor(context, ["SIGCHLD"], handler),
       onListen: async (listening) => {
-        if (pidFile !== undefined) await writePidFile(pidFile);
+        if (pidFile !== undefined) await writePidFile(pidFile, log);
         const address = listening.map((one) => one.address).join(" ");
         const port = listening.map((one) => one.port).find((number) => number !== undefined);
         log.info("listening", { address });
@@ -107,7 +99,7 @@ export function hookServe(context: Context): CommandUnknownOpts {
       },
       log,
     });
-    if (pidFile !== undefined) await removePidFile(pidFile);
+    if (pidFile !== undefined) await removePidFile(pidFile, log);
     throw new ExitAs({ code: 128 + (NUMBERS[signal] ?? 15), signal });
   });
 }
@@ -116,9 +108,9 @@ interface Flags {
   readonly socket?: string | undefined;
   readonly listen?: string | undefined;
   readonly socketMode: string;
-  readonly rpcDir?: string | undefined;
-  readonly spoolMax: number;
-  readonly lease: number;
+  readonly tokenFd?: number | undefined;
+  readonly unlinkToken?: true | undefined;
+  readonly token?: string | undefined;
   readonly pidFile?: string | undefined;
   readonly logFile?: string | undefined;
   readonly compat?: "osdc" | undefined;
@@ -156,13 +148,18 @@ function checkedPort(port: number): number {
   throw usage(`expected a port of at most 65535, got ${port}`);
 }
 
-function noToken(compat: string | undefined): never {
+async function tokenOf(flags: Flags, file: string | undefined): Promise<string> {
+  const { compat, tokenFd, token, unlinkToken } = flags;
+  const { readTokenFile, readTokenDescriptor, checkToken } = await import("../lib/hook/server_token.ts");
+  if (tokenFd !== undefined) return readTokenDescriptor(tokenFd);
+  if (compat === "osdc" && token !== undefined) return checkToken(token);
+  if (file !== undefined) return readTokenFile(absolute(file), { unlinks: unlinkToken === true });
   throw usage(`expected --token-file or --token-fd${compat === "osdc" ? ", or --token" : ""}`);
 }
 
 /** The same server without --detach; its token comes on descriptor 0. */
 function argumentsOf(flags: Flags, { socket, listen }: Places): string[] {
-  const { compat, rpcDir, pidFile, logFile } = flags;
+  const { compat, pidFile, logFile } = flags;
   const given: [string, string | number | undefined][] = [
     ["token-fd", 0],
     ["socket", socket?.path],
@@ -170,9 +167,6 @@ function argumentsOf(flags: Flags, { socket, listen }: Places): string[] {
     ["listen", compat === "osdc" || listen === undefined ? undefined : flags.listen],
     ["compat", compat],
     ["port", compat === "osdc" ? listen?.port : undefined],
-    ["rpc-dir", rpcDir === undefined ? undefined : absolute(rpcDir)],
-    ["spool-max", flags.spoolMax],
-    ["lease", `${flags.lease}ms`],
     ["pid-file", pidFile === undefined ? undefined : absolute(pidFile)],
     ["log-file", logFile === undefined ? undefined : absolute(logFile)],
   ];
@@ -183,35 +177,27 @@ function argumentsOf(flags: Flags, { socket, listen }: Places): string[] {
   ];
 }
 
-async function detach(context: Context, args: readonly string[], token: string): Promise<void> {
+async function detach(
+  context: Context,
+  self: CommandUnknownOpts,
+  { args, token }: { args: readonly string[]; token: string },
+): Promise<void> {
   const { startDetached } = await import("../lib/hook/detach.ts");
   const onStderr = (bytes: Uint8Array) => void Deno.stderr.writeSync(bytes);
   const end = await startDetached({ args, token, onStderr });
   if ("code" in end) throw new ExitAs({ code: end.code, signal: null });
-  context.result({ address: end.line }, end.line);
+  // Its one line is ours, in the form that was asked for.
+  context.result(isJson(self) ? JSON.parse(end.line) : undefined, end.line);
 }
 
-async function logOf(context: Context, self: CommandUnknownOpts, file: string | undefined): Promise<Log> {
+async function logOf(context: Context, settings: SettingsView, file: string | undefined): Promise<Log> {
   if (file === undefined) return context.log;
   const { fileLog } = await import("../lib/hook/log_file.ts");
-  return fileLog(absolute(file), { level: context.settings(self).get("log_level"), fallback: context.log });
+  return fileLog(absolute(file), { level: settings.get("log_level"), fallback: context.log });
 }
 
-async function writePidFile(path: string): Promise<void> {
-  try {
-    await Deno.writeTextFile(path, `${Deno.pid}\n`);
-  } catch (error) {
-    throw new Failure("CANTCREAT", `Cannot write pid file "${path}": ${(error as Error).message}`, {
-      code: "cannot_create",
-      hint: "give another --pid-file",
-      cause: error,
-    });
-  }
-}
-
-/** A job may have been faster. */
-async function removePidFile(path: string): Promise<void> {
-  await Deno.remove(path).catch(() => {});
+function isJson(command: CommandUnknownOpts): boolean {
+  return (command.optsWithGlobals() as { json?: boolean }).json === true;
 }
 
 function absolute(path: string): string {
@@ -221,17 +207,6 @@ function absolute(path: string): string {
 function wholeNumber(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw usage(`expected a whole number, got "${text}"`);
-}
-
-function parsedBy(flag: string, parse: (text: string) => number): (text: string) => number {
-  return (text) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error;
-      throw usage(`${flag}: ${error.message}`);
-    }
-  };
 }
 
 function usage(what: string): Failure {

@@ -10,7 +10,7 @@ Deno.test("hook serve: how a job ends", async (t) => {
   await using server = await jobServer();
   for (
     const [name, script, code, signal, cause, fault] of [
-      ["success", "exit 0", 0, null, "exit", "script"],
+      ["success", "exit 0", 0, null, "exit", "none"],
       ["a code", "exit 3", 3, null, "exit", "script"],
       ["a code that looks like a signal's", "exit 143", 143, null, "exit", "script"],
       ["input is at its end at once", "cat; exit 4", 4, null, "exit", "script"],

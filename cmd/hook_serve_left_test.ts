@@ -9,11 +9,10 @@ setsid sleep 1000 & echo $! >"$1/setsid"; echo ready; wait`;
 
 /** Starts a server, a tree on it, and kills the server. */
 async function orphanTree(
-  listen: string,
+  flags: readonly string[],
   dir: string,
-): Promise<{ pids: number[]; port: string; pid: number }> {
-  await using server = await jobServer({ listen });
-  const port = server.address.split(":").at(-1)!;
+): Promise<{ pids: number[]; pid: number }> {
+  await using server = await jobServer({ flags });
   await server.start({ argv: ["sh", "-c", TREE, "sh", dir] }, "lost");
   while ((await server.status()).job?.last_seq === 0) await new Promise((resolve) => setTimeout(resolve, 20));
   const names = ["sh", "bare", "setsid"];
@@ -25,18 +24,15 @@ async function orphanTree(
   }
   server.process.kill("SIGKILL");
   await server.process.done;
-  return { pids, port, pid: server.process.pid };
+  return { pids, pid: server.process.pid };
 }
 
 Deno.test("hook serve: what a killed server left is ended by its successor, and the next step works", async () => {
   await using dir = await tempDir("left");
-  // A port of our own, that a successor can have.
-  const probe = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = probe.addr as Deno.NetAddr;
-  probe.close();
-  const { pids, pid } = await orphanTree(`127.0.0.1:${port}`, dir.path);
+  const flags = [`--socket=${dir.join("davit.sock")}`];
+  const { pids, pid } = await orphanTree(flags, dir.path);
   assert.deepEqual(pids.map(isAlive), [true, true, true]);
-  await using next = await jobServer({ listen: `127.0.0.1:${port}` });
+  await using next = await jobServer({ flags });
   for (const one of pids) await untilEnded(one);
   const [notice] = (await next.status()).notices;
   assert.match(
@@ -53,7 +49,7 @@ Deno.test("hook serve: what a killed server left is ended by its successor, and 
 
 Deno.test("hook serve: what another address's server left is only told about", async () => {
   await using dir = await tempDir("left");
-  const { pids } = await orphanTree("127.0.0.1:0", dir.path);
+  const { pids } = await orphanTree([], dir.path);
   try {
     await using other = await jobServer();
     const { notices } = await other.status();

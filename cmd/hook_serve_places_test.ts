@@ -92,3 +92,31 @@ Deno.test({
     }
   },
 });
+
+Deno.test({
+  ...needs({ root: true, programs: ["unshare", "mount"], kernel: [privateMounts] }),
+  name: "hook serve: as process 1 it waits for every orphan, ends its job and then itself",
+  fn: async () => {
+    await using server = await jobServer({ unshare: ["--pid", "--fork", "--kill-child", "--mount-proc"] });
+    const childrenOf = async (pid: number) =>
+      (await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`)).split(" ").filter(Boolean).map(Number);
+    const [inside] = await childrenOf(server.process.pid);
+    assert.equal((await server.status()).pid, 1);
+    const { result, notices } = await server.sh("for i in $(seq 200); do (setsid true &); done; exit 3");
+    assert.deepEqual([result.code, result.fault], [3, "script"], notices.join());
+    for (const deadline = performance.now() + 60_000; (await childrenOf(inside!)).length > 0;) {
+      assert.ok(performance.now() < deadline, `${await childrenOf(inside!)}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const { id } = await server.start({
+      argv: ["sh", "-c", "trap 'exit 9' TERM; echo ready; sleep 1000 & wait"],
+    });
+    while ((await server.status()).job?.last_seq === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const outcome = server.follow(id);
+    Deno.kill(inside!, "SIGTERM");
+    assert.deepEqual((await outcome).result.code, 9);
+    assert.equal((await server.process.done).code, 143);
+  },
+});

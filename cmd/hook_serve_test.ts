@@ -87,6 +87,75 @@ Deno.test("hook serve takes the socket of a server that was killed", async () =>
   });
 });
 
+Deno.test("hook serve: of servers that begin at once on a dead socket one gets it, and the others say so", async () => {
+  await withToken(async (dir) => {
+    const socket = dir.join("s");
+    const flags = [`--socket=${socket}`, `--token-file=${dir.join("token")}`, `--rpc-dir=${dir.join("rpc")}`];
+    await using dead = startDavit(["hook", "serve", ...flags]);
+    await dead.waitFor(/^unix:/, 60_000);
+    dead.kill("SIGKILL");
+    await dead.done;
+    await using stack = new AsyncDisposableStack();
+    const servers = Array.from({ length: 5 }, () => stack.use(startDavit(["hook", "serve", ...flags])));
+    const begun = servers.map(async (server) => {
+      const [, word] = await server.waitFor(
+        /^(unix:|davit: Cannot listen on .*: another server listens there$)/m,
+        60_000,
+      );
+      return word;
+    });
+    const words = await Promise.all(begun);
+    const winners = servers.filter((_, index) => words[index] === "unix:");
+    assert.equal(winners.length, 1, words.join("\n"));
+    const client = ["hook", "status", `--server=${socket}`, `--token-file=${dir.join("token")}`, "--json"];
+    assert.equal(JSON.parse((await davit(client)).stdout).pid, winners[0]!.pid);
+  });
+});
+
+Deno.test("hook serve does not take its socket back from a server that has it now", async () => {
+  await withToken(async (dir) => {
+    const socket = dir.join("s");
+    const flags = [`--socket=${socket}`, `--token-file=${dir.join("token")}`, `--rpc-dir=${dir.join("rpc")}`];
+    await using first = startDavit(["hook", "serve", ...flags]);
+    await first.waitFor(/^unix:/, 60_000);
+    using other = replaceSocket(socket);
+    await first.waitFor(/socket .* is another server's now/, 30_000);
+    using client = await Deno.connect({ transport: "unix", path: socket });
+    await client.write(new TextEncoder().encode("to the other"));
+    // Before it come the looks of the first one, which say nothing.
+    for (let text = ""; text !== "to the other";) {
+      using accepted = await other.accept();
+      const buffer = new Uint8Array(100);
+      text = new TextDecoder().decode(buffer.subarray(0, await accepted.read(buffer) ?? 0));
+    }
+  });
+});
+
+/** At one stroke: the server would make it again in between. */
+function replaceSocket(path: string): Deno.UnixListener {
+  Deno.removeSync(path);
+  return Deno.listen({ transport: "unix", path });
+}
+
+Deno.test("hook serve --detach --json tells address and process, and its files go through no planted link", async () => {
+  await withToken(async (dir) => {
+    await Deno.writeTextFile(dir.join("precious"), "mine");
+    await Deno.symlink(dir.join("precious"), dir.join("pid"));
+    const flags = ["--socket=s", "--token-file=token", "--rpc-dir=rpc", "--pid-file=pid", "--json"];
+    const end = await davit(["hook", "serve", "--detach", ...flags], { cwd: dir.path });
+    const { address, pid } = JSON.parse(end.stdout);
+    try {
+      assert.deepEqual([address, end.code], [`unix:${dir.join("s")}`, 0]);
+      assert.equal(await Deno.readTextFile(dir.join("pid")), `${pid}\n`);
+      assert.equal(await Deno.readTextFile(dir.join("precious")), "mine");
+    } finally {
+      Deno.kill(pid, "SIGTERM");
+      await untilEnded(pid, 60_000);
+    }
+    assert.deepEqual((await namesIn(dir.path)).toSorted(), ["precious", "rpc", "token"]);
+  });
+});
+
 Deno.test("hook serve goes on when nobody reads its first line", async () => {
   await withToken(async (dir) => {
     const argv = davitArgv([
@@ -138,6 +207,7 @@ Deno.test("hook serve: a log file that it cannot begin, and tokens that are none
         ["a bad address", ["--listen=4711", token], 64, /--listen: expected host:port, got "4711"/],
         ["a bad port", ["--listen=:99999", token], 64, /expected a port of at most 65535/],
         ["a foreign address", ["--listen=192.0.2.1:0", token], 69, /Cannot listen on "192\.0\.2\.1:0"/],
+        ["a spool that is none", [at, token, "--spool-max=4k"], 64, /--spool-max: expected 1MiB or more/],
         ["a bad lease", [at, token, "--lease=soon"], 64, /--lease: expected a duration/],
         [
           "a bad log file",

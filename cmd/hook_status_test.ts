@@ -14,6 +14,12 @@ Deno.test("hook: bad input is one line each, with what to do and the right exit 
     const [name, args, exit, message] of [
       ["unknown id", ["logs", "nope"], 66, /^davit: Cannot find job "nope"/],
       ["unknown id", ["kill", "nope"], 66, /^davit: Cannot find job "nope"/],
+      [
+        "a job that has ended",
+        ["kill", "done"],
+        66,
+        /^davit: Cannot end job "done" on server ".*": it has ended already, exit code 0\nhint: .*\n$/,
+      ],
       ["a bad id", ["exec", "--id", "../x", "--", "true"], 65, /^davit: Cannot start step/],
       ["nothing runs", ["kill"], 66, /^davit: Cannot find a job on server ".*": none runs\n$/],
       [
@@ -57,11 +63,26 @@ Deno.test("hook: bad input is one line each, with what to do and the right exit 
       assert.deepEqual([end.code, end.stdout], [exit, ""]);
     });
   }
+  await t.step("with --json it is an object", async () => {
+    const end = await server.run(["kill", "done", "--json"]);
+    assert.deepEqual([JSON.parse(end.stderr).error.code, end.stdout, end.code], ["job_ended", "", 66]);
+  });
   await t.step("no server named", async () => {
     const end = await davit(["hook", "status"]);
     assert.equal(end.code, 64);
     assert.match(end.stderr, /neither --server nor DAVIT_HOOK_SERVER is given/);
   });
+});
+
+Deno.test("hook status finds the server by flag, variable and file, in this order", async () => {
+  await using server = await liveHookServer();
+  const file = server.dir.join("config.yaml");
+  await Deno.writeTextFile(file, `hook:\n  server: ${server.socket}\n  token_file: ${server.tokenFile}\n`);
+  const env = { DAVIT_CONFIG: file };
+  assert.equal((await davit(["hook", "status"], { env })).code, 0);
+  const other = { ...env, DAVIT_HOOK_SERVER: "/nonexistent/by-variable" };
+  assert.match((await davit(["hook", "status"], { env: other })).stderr, /"unix:\/nonexistent\/by-variable"/);
+  assert.equal((await davit(["hook", "status", "--server", server.socket], { env: other })).code, 0);
 });
 
 Deno.test("hook status, logs and kill", async (t) => {

@@ -80,6 +80,12 @@ function parseMode(text: string): number {
   return parseInt(text, 8);
 }
 
+function parseSpool(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes < 1 << 20) throw new SyntaxError(`expected 1MiB or more, got "${text}"`);
+  return bytes;
+}
+
 function cacheHome({ XDG_CACHE_HOME, HOME }: Environment): string {
   if (XDG_CACHE_HOME?.startsWith("/")) return `${XDG_CACHE_HOME}/davit`;
   // Slurm nodes without a /home are common; /var/tmp survives a reboot and is not a RAM disk.
@@ -172,6 +178,18 @@ export const SETTINGS = {
     parse: parseText,
   }),
   "vitals.otlp": setting("<url>", "Send samples to this OTLP/HTTP receiver too", { parse: parseText }),
+  "hook.server": setting("<address>", "The hook server, /path/of.sock or host:port", { parse: parseText }),
+  "hook.token_file": setting("<file>", "File with the hook server's token", { parse: parseText }),
+  "hook.rpc_dir": setting(
+    "<dir>",
+    "Keep output here, else in the first that works of /tmp/rpc-logs, /dev/shm, /var/tmp, /run and $HOME",
+    { parse: parseText },
+  ),
+  "hook.spool_max": setting("<size>", "Keep at most so much of a job's output, 1MiB or more", {
+    parse: parseSpool,
+    fallback: "1GiB",
+  }),
+  "hook.lease": duration("End a job when no client was heard for so long; 0 = never", "10m"),
 } as const;
 
 /** The name of a setting. */
@@ -190,7 +208,10 @@ type Optional =
   | "vitals.ring"
   | "vitals.termination_log"
   | "vitals.textfile"
-  | "vitals.otlp";
+  | "vitals.otlp"
+  | "hook.server"
+  | "hook.token_file"
+  | "hook.rpc_dir";
 
 /** The type of a setting's value. */
 export type SettingValue<K extends SettingKey> = typeof SETTINGS[K] extends { readonly list: true }

@@ -1,5 +1,5 @@
 /**
- * Reads a request's JSON body within its bound.
+ * Reads a request's body within its bound.
  *
  * @module
  */
@@ -17,17 +17,29 @@ export async function readJson(request: Request): Promise<unknown> {
   }
 }
 
+/** The body as it is. Throws a Failure (`too_large`, `bad_body`). */
+export async function readBytes(request: Request): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  await readPieces(request, (piece) => pieces.push(piece));
+  return await new Blob(pieces).bytes();
+}
+
 async function readText(request: Request): Promise<string> {
-  if (Number(request.headers.get("content-length") ?? 0) > BODY_LIMIT_BYTES) throw tooLarge();
   const decoder = new TextDecoder("utf-8", { fatal: true });
-  let [text, size] = ["", 0];
+  let text = "";
+  await readPieces(request, (piece) => text += decoder.decode(piece, { stream: true }));
+  return text + decoder.decode();
+}
+
+async function readPieces(request: Request, take: (piece: Uint8Array<ArrayBuffer>) => void): Promise<void> {
+  if (Number(request.headers.get("content-length") ?? 0) > BODY_LIMIT_BYTES) throw tooLarge();
+  let size = 0;
   try {
     for await (const piece of request.body ?? []) {
       size += piece.length;
       if (size > BODY_LIMIT_BYTES) throw tooLarge();
-      text += decoder.decode(piece, { stream: true });
+      take(piece);
     }
-    return text + decoder.decode();
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure("DATAERR", "the body was cut, or is no UTF-8", { code: "bad_body", cause: error });

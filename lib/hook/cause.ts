@@ -66,7 +66,8 @@ export function verdictOf({ end, ending, oom, isStuck }: EndFacts): Verdict {
   if (isKilled && !wasOurs && oom !== undefined && oom.kills > 0) return oomVerdict(oom);
   if (ending !== undefined) return endingVerdict(ending);
   if (end.signal !== null) return signalVerdict(end.signal, oom);
-  return { cause: "exit", fault: "script", evidence: end.code === 0 ? [] : oomNotes(oom) };
+  if (end.code === 0) return { cause: "exit", fault: "none", evidence: [] };
+  return { cause: "exit", fault: "script", evidence: oomNotes(oom) };
 }
 
 function oomVerdict(oom: OomFindings): Verdict {

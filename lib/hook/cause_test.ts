@@ -30,7 +30,7 @@ const requested = (...names: string[]) => ({
 Deno.test("verdictOf() says why a job ended and whose doing it was", async (t) => {
   for (
     const [name, some, cause, fault, evidence] of [
-      ["success", {}, "exit", "script", /^$/],
+      ["success", {}, "exit", "none", /^$/],
       ["a script's own code", { end: { code: 3, signal: null }, oom: NO_OOM }, "exit", "script", /^$/],
       [
         "a child of it was killed",

@@ -16,7 +16,10 @@ const SHOWN_CHARS = 200;
 
 /** What is sent. */
 export interface Ask {
+  /** As JSON. */
   readonly body?: unknown;
+  /** As they are, instead of it. */
+  readonly bytes?: Uint8Array<ArrayBuffer>;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -76,11 +79,15 @@ export class HookClient implements Disposable {
   async ask(
     method: string,
     path: string,
-    { body, timeoutMs = ANSWER_MS, signal }: Ask = {},
+    { body, bytes, timeoutMs = ANSWER_MS, signal }: Ask = {},
   ): Promise<Answer> {
     const deadline = AbortSignal.timeout(timeoutMs);
     const either = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
-    const response = await this.open(method, path, { body, signal: either });
+    const response = await this.open(method, path, {
+      body,
+      ...bytes === undefined ? {} : { bytes },
+      signal: either,
+    });
     try {
       const text = await textOf(response);
       if (response.status < 500) this.noteContact(); // the others may come from something in between
@@ -95,7 +102,12 @@ export class HookClient implements Disposable {
   }
 
   /** Sends one request; the body of the answer is the caller's to read or cancel. */
-  async open(method: string, path: string, { body, signal }: Omit<Ask, "timeoutMs"> = {}): Promise<Response> {
+  async open(
+    method: string,
+    path: string,
+    { body, bytes, signal }: Omit<Ask, "timeoutMs"> = {},
+  ): Promise<Response> {
+    const content = bytes ?? (body === undefined ? undefined : JSON.stringify(body));
     let response: Response;
     try {
       response = await fetch(this.#origin + path, {
@@ -103,8 +115,9 @@ export class HookClient implements Disposable {
         headers: {
           authorization: `Bearer ${this.#token}`,
           ...body === undefined ? {} : { "content-type": "application/json" },
+          ...bytes === undefined ? {} : { "content-type": "application/octet-stream" },
         },
-        ...body === undefined ? {} : { body: JSON.stringify(body) },
+        ...content === undefined ? {} : { body: content },
         ...signal === undefined ? {} : { signal },
         redirect: "manual",
         client: this.#http,

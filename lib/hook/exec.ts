@@ -8,6 +8,7 @@ import { nextDelayMs, sleep } from "../host/backoff.ts";
 import type { Log } from "../host/log.ts";
 import { Canceller } from "./canceller.ts";
 import { type Answer, type HookClient, NoAnswer } from "./client.ts";
+import { feedInput } from "./feed_input.ts";
 import { followJob } from "./follow.ts";
 import { JobLost } from "./lost.ts";
 import type { JobSpec, JobStatus, Result } from "./protocol.ts";
@@ -21,6 +22,8 @@ export interface ExecOptions {
   readonly id: string;
   readonly spec: JobSpec;
   readonly sink: OutputSink;
+  /** What the step reads, where its spec says so. */
+  readonly input?: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   /** The step is lost when the server was not heard for this long. */
   readonly giveUpMs: number;
   /** How long the server may take to be there at all. */
@@ -54,6 +57,10 @@ export async function execJob(options: ExecOptions): Promise<Result> {
     throw error;
   });
   canceller.start();
+  const fed = new AbortController();
+  if (options.input !== undefined) {
+    void feedInput({ client, id, from: options.input, log, signal: fed.signal });
+  }
   try {
     // A signal ends the job, and the job's end ends this.
     const signal = new AbortController().signal;
@@ -68,6 +75,8 @@ export async function execJob(options: ExecOptions): Promise<Result> {
     }
     if (error instanceof Failure) await canceller.end();
     throw error;
+  } finally {
+    fed.abort();
   }
 }
 

@@ -36,7 +36,7 @@ export function compose(
 
 /** What to say of a result; undefined where the step succeeded. */
 export function verdictOf(result: Result): Verdict | undefined {
-  if (result.cause === "exit" && result.code === 0) return undefined;
+  if (result.fault === "none") return undefined;
   const [title, what] = CAUSES[result.cause]?.(result) ?? [`Step failed: ${result.cause}`, "The step failed"];
   return compose(result.fault, title, what, result.evidence);
 }

@@ -58,7 +58,10 @@ Deno.test("verdictOf() names what happened, whose fault it was and by what that 
       assert.deepEqual([verdict?.title, verdict?.message], [title, message]);
     });
   }
-  await t.step("success is no matter", () => assert.equal(verdictOf({ ...RESULT, code: 0 }), undefined));
+  await t.step(
+    "success is no matter",
+    () => assert.equal(verdictOf({ ...RESULT, code: 0, fault: "none" }), undefined),
+  );
 });
 
 Deno.test("a step without a result never reads like the script's failure", () => {

@@ -10,7 +10,9 @@ import { type ChildEnd, endOf } from "../host/process.ts";
 import { type Ending, type Reason, type Verdict, verdictOf } from "./cause.ts";
 import type { CheckedSpec } from "./job_spec.ts";
 import type { OomCounts, OomWatch } from "./oom_watch.ts";
+import { JobInput } from "./job_input.ts";
 import { FRAME, type JobStatus, type KillSignal, type Result, type Survivor } from "./protocol.ts";
+import { type JobUsage, resultOf, usageSince } from "./job_result.ts";
 import { Pump } from "./pump.ts";
 import type { RpcDir } from "./rpc_dir.ts";
 import { SpawnFailure, spawnJob } from "./spawn_job.ts";
@@ -52,6 +54,8 @@ export class Job {
   readonly spool: Spool;
   /** Settles when the job has ended and its last frame can be read. Never rejects. */
   readonly ended: Promise<Result>;
+  /** Where its spec asked for one. */
+  input: JobInput | undefined;
   /** Why nothing was started, where that is so. */
   spawnFailure: SpawnFailure | undefined;
   readonly #spec: CheckedSpec;
@@ -148,6 +152,7 @@ export class Job {
       return await this.#finishUnstarted(error);
     }
     known.add(child.pid);
+    if (this.#spec.hasInput) this.input = new JobInput(child.stdin);
     return await this.#follow(child, before).finally(() => known.delete(child.pid));
   }
 
@@ -167,6 +172,7 @@ export class Job {
     ];
     const { end, isStuck } = await this.#leaderEnd(child);
     const endMs = performance.now();
+    this.input?.close();
     if (this.#reason !== undefined) await this.#endRest();
     const survivors = this.#nameSurvivors(await this.#drain(pumps));
     const verdict = verdictOf({
@@ -177,7 +183,7 @@ export class Job {
         : this.#host.oom.since(before.oom, child.pid, { isKilled: end.code === KILLED }),
       isStuck,
     });
-    const used = isStuck ? {} : usageFields(before.usage, await usage);
+    const used = isStuck ? {} : usageSince(before.usage, await usage);
     return await this.#finish({ ...verdict, ...end, ...used, survivors });
   }
 
@@ -253,7 +259,7 @@ export class Job {
     return await this.#finish({ ...verdict, code: EXIT.SOFTWARE, signal: null, survivors: [] });
   }
 
-  async #finish(facts: Verdict & ChildEnd & Partial<Usage> & { survivors: Survivor[] }): Promise<Result> {
+  async #finish(facts: Verdict & ChildEnd & Partial<JobUsage> & { survivors: Survivor[] }): Promise<Result> {
     const { rpcDir, log } = this.#host;
     rpcDir.check();
     for (const text of rpcDir.takeNotices()) this.notice(text);
@@ -262,32 +268,19 @@ export class Job {
       const why = `nobody took them before ${this.#host.spoolMaxBytes} bytes were kept`;
       this.notice(`${droppedBytes} bytes of output were dropped: ${why} (--spool-max)`);
     }
-    const wallMs = Math.round(performance.now() - this.#startMs);
-    const result: Result = {
-      schema: 1,
+    const result = resultOf({
+      ...facts,
       id: this.id,
-      code: facts.code,
-      signal: facts.signal,
-      cause: facts.cause,
-      fault: facts.fault,
-      evidence: facts.evidence,
-      started: new Date(this.#startedMs).toISOString(),
-      ended: new Date(this.#startedMs + wallMs).toISOString(),
-      wall_ms: wallMs,
-      user_ms: facts.user_ms ?? null,
-      system_ms: facts.system_ms ?? null,
-      max_rss_kb: facts.max_rss_kb ?? null,
-      stdout_bytes: this.spool.stdoutBytes,
-      stderr_bytes: this.spool.stderrBytes,
-      dropped_bytes: droppedBytes,
-      survivors: facts.survivors,
-      rpc_dir: rpcDir.path,
-      notices: [...this.#notices],
-    };
+      startedMs: this.#startedMs,
+      wallMs: performance.now() - this.#startMs,
+      spool: this.spool,
+      rpcDir: rpcDir.path,
+      notices: this.#notices,
+    });
     // Before anybody can read that it has ended, and ask for the next one.
     this.#result = result;
     await this.spool.close(JSON.stringify(result));
-    log.info("job ended", { id: this.id, code: result.code, cause: result.cause, wall_ms: wallMs });
+    log.info("job ended", { id: this.id, code: result.code, cause: result.cause, wall_ms: result.wall_ms });
     return result;
   }
 }
@@ -297,18 +290,4 @@ interface Before {
   readonly oom: OomCounts;
   readonly usage: ChildUsage | undefined;
   readonly bystanders: Bystanders;
-}
-
-type Usage = Pick<Result, "user_ms" | "system_ms" | "max_rss_kb">;
-
-/** Times by the sum over all children, which has adopted ones too; the peak by the child's own account. */
-function usageFields(before: ChildUsage | undefined, own: ChildUsage | undefined): Partial<Usage> {
-  const after = usageOfChildren();
-  if (before === undefined || after === undefined) return {};
-  const hasGrown = after.maxRssKb > before.maxRssKb;
-  return {
-    user_ms: Math.round(after.userMs - before.userMs),
-    system_ms: Math.round(after.systemMs - before.systemMs),
-    max_rss_kb: own?.maxRssKb ?? (hasGrown ? after.maxRssKb : null),
-  };
 }

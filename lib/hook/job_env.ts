@@ -15,7 +15,7 @@ export interface JobEnvironment {
 export const MARK = "DAVIT_HOOK_JOB";
 
 /** Of execvp(3) where there is none; with the directories of root, whose container has them. */
-const STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+export const STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** `base` is the server's environment. */
 export function jobEnvironment(

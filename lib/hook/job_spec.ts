@@ -18,6 +18,7 @@ export interface CheckedSpec {
   readonly env: Readonly<Record<string, string | null>>;
   readonly cwd: string | undefined;
   readonly prependPath: readonly string[];
+  readonly hasInput: boolean;
   readonly killTimes: KillTimes;
   readonly backgroundGraceMs: number;
 }
@@ -47,7 +48,8 @@ class Checker {
     for (const key of Object.keys(members)) {
       if (!KEYS.has(key)) this.#fault(`${key}: there is no such member`);
     }
-    if (members.stdin !== undefined && members.stdin !== "null") this.#fault('stdin: expected "null"');
+    const { stdin = "null" } = members;
+    if (stdin !== "null" && stdin !== "pipe") this.#fault('stdin: expected "null" or "pipe"');
     const { cwd } = members;
     return {
       program: this.#program(members),
@@ -56,6 +58,7 @@ class Checker {
       prependPath: this.#list("prepend_path", members.prepend_path ?? []).map((item, index) =>
         this.#text(`prepend_path[${index}]`, item)
       ),
+      hasInput: stdin === "pipe",
       killTimes: this.#killTimes(members.kill),
       backgroundGraceMs: this.#time(
         "background_grace_ms",

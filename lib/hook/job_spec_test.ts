@@ -17,6 +17,7 @@ function faultsOf(json: unknown): string {
 
 Deno.test("checkSpec() fills in what is left open", () => {
   assert.deepEqual(checkSpec({ argv: ["a", ""] }), {
+    hasInput: false,
     program: { argv: ["a", ""] },
     env: Object.create(null),
     cwd: undefined,
@@ -62,7 +63,7 @@ Deno.test("checkSpec() names everything that is wrong", async (t) => {
       ],
       ["a large argument", { argv: ["a", "é".repeat(70_000)] }, /^argv\[1\]: 140001 bytes are too large/],
       ["times", { argv: ["a"], kill: { int_ms: -1, kill_ms: "x" } }, /kill\.int_ms: .*; kill\.kill_ms: /],
-      ["stdin", { argv: ["a"], stdin: "tty" }, /^stdin: expected "null"$/],
+      ["stdin", { argv: ["a"], stdin: "tty" }, /^stdin: expected "null" or "pipe"$/],
       ["a typing mistake", { argv: ["a"], enviroment: {} }, /^enviroment: there is no such member$/],
       [
         "several",

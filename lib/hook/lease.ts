@@ -26,7 +26,12 @@ export class Lease implements Disposable {
     this.#leaseMs = leaseMs;
     if (leaseMs === 0) return;
     const everyMs = Math.max(LOOK_MIN_MS, Math.min(LOOK_MS, leaseMs / 10));
+    let lookedMs = performance.now();
     this.#timer = setInterval(() => {
+      const lateMs = performance.now() - lookedMs - everyMs;
+      lookedMs = performance.now();
+      // We were stopped, or the machine was: no client could be heard meanwhile.
+      if (lateMs > everyMs) this.#heardMs += lateMs;
       if (this.isLost) onLost();
     }, everyMs);
   }

@@ -8,6 +8,7 @@ import { Failure, messageOf } from "../failure.ts";
 import { errnoOf } from "../host/errno.ts";
 import type { Log } from "../host/log.ts";
 import { splitPath } from "../host/publish.ts";
+import { inDirectory } from "./directory_lock.ts";
 
 /** Answers a request. */
 export type Handler = (request: Request) => Promise<Response>;
@@ -32,22 +33,42 @@ export async function listenUnix(
   path: string,
   { mode, handler, log }: { mode: number; handler: Handler; log: Log },
 ): Promise<Listening> {
-  await clearSocket(path);
-  let server = serveUnix(path, mode, handler);
+  const { directory } = splitPath(path);
+  let server = await inDirectory(directory, async () => {
+    await clearSocket(path);
+    return serveUnix(path, mode, handler);
+  });
   let inode = inodeOf(path);
   let isMending = false;
+  let isLost = false;
+  let saidWhy = "";
+
+  /** Says what it did; undefined where somebody else was faster. */
+  async function mend(): Promise<string | undefined> {
+    if (inodeOf(path) === inode) return undefined;
+    // Taking it back would begin a fight: that server looks after it as we do.
+    if (await isListenedOn(path)) {
+      isLost = true;
+      return `socket ${path} is another server's now: nobody new comes to this one by it`;
+    }
+    await retire(server, path);
+    server = serveUnix(path, mode, handler);
+    inode = inodeOf(path);
+    return `socket ${path} was removed by the job; made again`;
+  }
 
   async function check(): Promise<string | undefined> {
-    if (isMending || inodeOf(path) === inode) return undefined;
+    if (isMending || isLost || inodeOf(path) === inode) return undefined;
     isMending = true;
     try {
-      await Deno.mkdir(splitPath(path).directory, { recursive: true });
-      await retire(server, path);
-      server = serveUnix(path, mode, handler);
-      inode = inodeOf(path);
-      return `socket ${path} was removed by the job; made again`;
+      await Deno.mkdir(directory, { recursive: true });
+      const text = await inDirectory(directory, mend);
+      saidWhy = "";
+      return text;
     } catch (error) {
-      log.warn("cannot make the socket again", { socket: path, why: messageOf(error) });
+      const why = messageOf(error);
+      if (why !== saidWhy) log.warn("cannot make the socket again", { socket: path, why });
+      saidWhy = why;
       return undefined;
     } finally {
       isMending = false;
@@ -84,6 +105,7 @@ function serveUnix(path: string, mode: number, handler: Handler): Deno.HttpServe
   try {
     return Deno.serve({ path, onListen: nothing }, handler);
   } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) throw addressInUse(path);
     throw new Failure("UNAVAILABLE", `Cannot listen on "${path}": ${describe(error)}`, {
       code: "cannot_listen",
       hint: "give another --socket: at most 107 bytes, in a directory that we may write to",
@@ -104,18 +126,36 @@ async function clearSocket(path: string): Promise<void> {
       hint: "give another --socket",
     });
   }
+  let isTaken: boolean;
+  try {
+    isTaken = await isListenedOn(path);
+  } catch (error) {
+    throw new Failure("UNAVAILABLE", `Cannot listen on "${path}": ${describe(error)}`, {
+      code: "cannot_listen",
+      cause: error,
+    });
+  }
+  if (isTaken) throw addressInUse(path);
+  removeIfThere(path);
+}
+
+async function isListenedOn(path: string): Promise<boolean> {
   try {
     (await Deno.connect({ transport: "unix", path })).close();
+    return true;
   } catch (error) {
-    if (errnoOf(error) !== "ECONNREFUSED") {
-      throw new Failure("UNAVAILABLE", `Cannot listen on "${path}": ${describe(error)}`, {
-        code: "cannot_listen",
-        cause: error,
-      });
+    // EAGAIN: its queue is full.
+    if (errnoOf(error) === "EAGAIN") return true;
+    // ENOTSOCK, EPROTOTYPE: something else lies there.
+    if (["ECONNREFUSED", "ENOENT", "ENOTDIR", "ENOTSOCK", "EPROTOTYPE"].includes(errnoOf(error) ?? "")) {
+      return false;
     }
-    return removeIfThere(path);
+    throw error;
   }
-  throw new Failure("TEMPFAIL", `Cannot listen on "${path}": another server listens there`, {
+}
+
+function addressInUse(path: string): Failure {
+  return new Failure("TEMPFAIL", `Cannot listen on "${path}": another server listens there`, {
     code: "address_in_use",
     hint: "stop it, or give another --socket",
   });

@@ -20,6 +20,7 @@ export function osdcStarter(jobs: Jobs): (path: string) => Promise<OsdcJob> {
       env: {},
       cwd: undefined,
       prependPath: [],
+      hasInput: false,
       killTimes: KILL_TIMES,
       backgroundGraceMs: BACKGROUND_GRACE_MS,
     }));

@@ -166,34 +166,33 @@ Deno.test("osdc: /kill is SIGTERM, the grace, SIGKILL, and `killing` in between"
       let pid = "";
       while (pid === "") pid = (await ask(port, "GET", "/logs")).body.trim();
       const begun = performance.now();
-      const killed = ask(port, "POST", "/kill");
-      while (!(await ask(port, "GET", "/status")).body.includes('"killing"')) {
-        assert.ok(performance.now() - begun < 1_000);
-      }
+      let isKilled = false;
+      const killed = ask(port, "POST", "/kill").finally(() => isKilled = true);
+      while (!(await ask(port, "GET", "/status")).body.includes('"killing"')) assert.ok(!isKilled);
       assert.equal(
         (await ask(port, "GET", "/status")).body,
         '{"id":"hard","status":"killing","exit_code":null}',
       );
       assert.equal((await exec(port, "next", stubborn)).status, 409);
       assert.equal((await killed).body, '{"id":"hard","status":"failed","exit_code":-9}');
-      assert.ok(performance.now() - begun >= 900);
+      assert.ok(performance.now() - begun >= 2_900);
       assert.ok(!isAlive(Number(pid)));
     });
-  }, { RPC_KILL_GRACE_SECS: "1" });
+  }, { RPC_KILL_GRACE_SECS: "3" });
 });
 
 Deno.test("osdc: without a heartbeat the job is killed, with one it is not", async () => {
   await withServer(async (port, dir) => {
     await exec(port, "stale", await script(dir, "stale.sh", "sleep 30"));
     assert.equal(await untilEnded(port), '{"id":"stale","status":"failed","exit_code":-15}');
-    await exec(port, "kept", await script(dir, "kept.sh", "sleep 5"));
-    const beat = setInterval(() => void ask(port, "POST", "/heartbeat").catch(() => {}), 300);
+    await exec(port, "kept", await script(dir, "kept.sh", "sleep 6"));
+    const beat = setInterval(() => void ask(port, "POST", "/heartbeat").catch(() => {}), 200);
     try {
       assert.equal(await untilEnded(port), '{"id":"kept","status":"completed","exit_code":0}');
     } finally {
       clearInterval(beat);
     }
-  }, { RPC_HEARTBEAT_TIMEOUT_SECS: "2", RPC_WATCHDOG_TICK_SECS: "1" });
+  }, { RPC_HEARTBEAT_TIMEOUT_SECS: "4", RPC_WATCHDOG_TICK_SECS: "1" });
 });
 
 function pick({ status, body }: Reply): [number, string] {

@@ -14,6 +14,8 @@
  * - `GET /v1/jobs/ID/stream?from=N` 200 frames with a number above N, until the end frame; 410 `released` with
  *   `first_seq` where frames after N are not kept any more. A stream that ends without an end frame is asked for again.
  * - `POST /v1/jobs/ID/ack` with `{"seq":N}`: 200, frames up to N may be forgotten
+ * - `POST /v1/jobs/ID/input?offset=N[&end=1]` with bytes of the job's input from byte N on, where its spec says
+ *   `"stdin":"pipe"`: 200 {@linkcode InputState}; the same bytes may be sent again
  * - `POST /v1/jobs/ID/kill` with `{"signal"?:"INT|TERM|KILL"}`: 202. Without a signal the escalation of the job's
  *   `kill` begins, whoever goes away; with one, that goes to the whole tree once.
  *
@@ -75,7 +77,8 @@ export interface JobOptions {
   readonly cwd?: string;
   /** Directories put before the job's PATH, the first one first. */
   readonly prepend_path?: readonly string[];
-  readonly stdin?: "null";
+  /** `pipe`: what comes by `POST …/input`; without it the input is empty. */
+  readonly stdin?: "null" | "pipe";
   readonly kill?: Partial<KillTimes>;
   readonly background_grace_ms?: number;
 }
@@ -103,8 +106,8 @@ export type Cause =
   | "spawn_failed"
   | "timeout";
 
-/** Whose doing a failure was, as far as that can be told. */
-export type Fault = "script" | "infra" | "unknown";
+/** Whose doing a failure was, as far as that can be told; `none` where there is none. */
+export type Fault = "none" | "script" | "infra" | "unknown";
 
 /** A process that outlived its step. */
 export interface Survivor {

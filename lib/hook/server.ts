@@ -7,7 +7,7 @@ import { Failure } from "../failure.ts";
 import type { Log } from "../host/log.ts";
 import { VERSION } from "../version.ts";
 import { bearerOf } from "./auth.ts";
-import { readJson } from "./body.ts";
+import { readBytes, readJson } from "./body.ts";
 import type { Job } from "./job.ts";
 import { checkSpec } from "./job_spec.ts";
 import type { Jobs } from "./jobs.ts";
@@ -71,7 +71,7 @@ export class HookServer {
     }
     this.#parts.lease.contact();
     if (path === "/status" && method === "GET") return json(200, this.#status());
-    const [, rawId, action = ""] = /^\/v1\/jobs\/([^/]+)(?:\/(stream|ack|kill))?$/.exec(path) ?? [];
+    const [, rawId, action = ""] = /^\/v1\/jobs\/([^/]+)(?:\/(stream|ack|kill|input))?$/.exec(path) ?? [];
     if (rawId === undefined) throw new Failure("NOINPUT", "there is no such path", { code: "not_found" });
     const id = idOf(rawId);
     switch (`${method} ${action}`) {
@@ -83,6 +83,8 @@ export class HookServer {
         return this.#stream(this.#job(id), query);
       case "POST ack":
         return await this.#acknowledge(this.#job(id), request);
+      case "POST input":
+        return await this.#input(this.#job(id), query, request);
       case "POST kill":
         return await this.#kill(this.#job(id), request);
       default:
@@ -167,6 +169,14 @@ export class HookServer {
     if (!Number.isSafeInteger(seq) || (seq as number) < 0) throw badRequest("seq: expected a frame's number");
     job.spool.acknowledge(seq as number);
     return json(200, { acked_seq: job.spool.ackedSeq });
+  }
+
+  async #input({ id, input }: Job, query: string, request: Request): Promise<Response> {
+    const params = new URLSearchParams(query);
+    const offset = params.get("offset") ?? "";
+    if (input === undefined) throw badRequest(`job "${id}" has no input`);
+    if (!/^\d{1,15}$/.test(offset)) throw badRequest(`offset: expected a number of bytes, got "${offset}"`);
+    return json(200, await input.take(Number(offset), await readBytes(request), params.get("end") === "1"));
   }
 
   async #kill(job: Job, request: Request): Promise<Response> {

@@ -9,6 +9,7 @@ import { unread } from "../host/no_input.ts";
 import { jobArgv } from "./job_argv.ts";
 import { jobEnvironment, largestVariables } from "./job_env.ts";
 import type { CheckedSpec } from "./job_spec.ts";
+import { type SessionStart, sessionStart } from "./own_session.ts";
 import type { Fault } from "./protocol.ts";
 
 /** Why there is no process. */
@@ -34,13 +35,13 @@ export interface SpawnOptions {
   readonly around: <T>(spawn: () => T) => T;
 }
 
-/** A session of its own, nothing to read, two pipes. Throws a {@linkcode SpawnFailure}. */
+/** A session of its own, two pipes, nothing to read or a third one. Throws a {@linkcode SpawnFailure}. */
 export function spawnJob({ spec, baseEnv, mark, around }: SpawnOptions): Deno.ChildProcess {
   const { argv, instead } = jobArgv(spec.program);
   const { env, clearEnv } = jobEnvironment(spec, baseEnv, mark);
   const cwd = spec.cwd === undefined ? fallbackCwd() : checkedCwd(spec.cwd);
-  const start = ([program = "", ...args]: readonly string[]) => {
-    const hasNull = unread() === "null";
+  const start = ({ argv: [program = "", ...args], detached }: SessionStart) => {
+    const hasNull = !spec.hasInput && unread() === "null";
     const child = around(() =>
       new Deno.Command(program, {
         args,
@@ -50,18 +51,19 @@ export function spawnJob({ spec, baseEnv, mark, around }: SpawnOptions): Deno.Ch
         stdin: hasNull ? "null" : "piped",
         stdout: "piped",
         stderr: "piped",
-        detached: true,
+        detached,
       }).spawn()
     );
-    if (!hasNull) child.stdin.close().catch(() => {}); // it may have ended already, and nothing was written
+    if (!hasNull && !spec.hasInput) child.stdin.close().catch(() => {}); // it may have ended already, and nothing was written
     return child;
   };
+  const paths = { path: env.PATH ?? (clearEnv ? undefined : baseEnv.PATH), cwd, base: baseEnv.PATH };
   try {
-    return start(argv);
+    return start(sessionStart(argv, paths));
   } catch (error) {
     if (errnoOf(error) === "EACCES" && instead !== undefined) {
       try {
-        return start(instead);
+        return start({ argv: instead, detached: true });
       } catch (second) {
         throw failureOf(instead[0]!, second, env, baseEnv);
       }

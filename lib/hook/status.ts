@@ -79,6 +79,13 @@ export async function killJob(
   signal: KillSignal | undefined,
 ): Promise<string> {
   const job = await findJob(client, id, { orLast: false });
+  if (job.result !== undefined) {
+    const what = `Cannot end job "${job.id}" on server "${client.server}": it has ended already`;
+    throw new Failure("NOINPUT", `${what}, exit code ${job.result.code}`, {
+      code: "job_ended",
+      hint: "`davit hook status` shows what runs",
+    });
+  }
   const body = signal === undefined ? {} : { signal };
   const answer = await askOnce(client, "POST", `/v1/jobs/${encodeURIComponent(job.id)}/kill`, { body });
   if (answer.status >= 300) throw client.failureOf(`end job "${job.id}"`, answer);
