@@ -31,7 +31,7 @@ async function onTerminal(dir: string, command: string, typist: string): Promise
   const quoted = argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
   await Deno.writeTextFile(`${dir}/davit`, `exec ${quoted}\n`);
   const script = `
-    await() { i=0; while [ ! -e "$1" ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i + 1)); done; }
+    await() { i=0; while [ ! -e "$1" ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; }
     { ${typist}
       await $DIR/done; } | script --quiet --return --flush --command "exec sh $DIR/davit" /dev/null
     echo "status $?"`;
@@ -104,7 +104,7 @@ Deno.test("a command that is stopped stops davit for its shell, and goes on with
   await using dir = await tempDir("stop");
   const script = `set -m
     state() { sed 's/.*) //' "/proc/$1/stat" | cut -c1; }
-    await() { i=0; while ! eval "$1" && [ $i -lt 200 ]; do sleep 0.05; i=$((i + 1)); done; eval "$1"; }
+    await() { i=0; while ! eval "$1" && [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; eval "$1"; }
     "$@" > /dev/null 2>&1 & davit=$!
     await '[ -s $DIR/pid ]'; command=$(cat $DIR/pid)
     kill -TSTP $davit

@@ -182,7 +182,7 @@ Deno.test({
         const drip = new ReadableStream<Uint8Array<ArrayBuffer>>({
           async pull(controller) {
             if (offset >= bytes.length) return controller.close();
-            await new Promise((resolve) => setTimeout(resolve, 150));
+            await new Promise((resolve) => setTimeout(resolve, 250));
             controller.enqueue(bytes.slice(offset, offset + bytes.length / 12));
             offset += Math.floor(bytes.length / 12);
           },
@@ -193,7 +193,7 @@ Deno.test({
         });
         const env = installEnv({ DAVIT_BASE_URL: server.url, PATH: tools });
         // Less than the whole takes: only silence counts.
-        const argv = ["/bin/dash", INSTALL_SH, "--dir", place.bin, "--timeout", "1"];
+        const argv = ["/bin/dash", INSTALL_SH, "--dir", place.bin, "--timeout", "2"];
         const { code, stderr } = await run(argv, { env });
         assert.deepEqual([code, stderr], [0, ""]);
         assert.deepEqual(await Deno.readFile(`${place.bin}/davit`), bytes);

@@ -20,7 +20,7 @@ function recorder(): { told: string[]; listener: KmsgListener } {
 
 async function until(condition: () => boolean, what: string): Promise<void> {
   for (const startedMs = performance.now(); !condition();) {
-    if (performance.now() - startedMs > 10_000) throw new Error(`still waiting: ${what}`);
+    if (performance.now() - startedMs > 30_000) throw new Error(`still waiting: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
@@ -124,10 +124,12 @@ Deno.test("KmsgFollower does not spin on a device that only refuses or wakes it 
     const device = new FakeKmsg();
     device.wait = () => new Promise((resolve) => setTimeout(resolve, 0));
     const { listener } = recorder();
+    const startedMs = performance.now();
     const follower = new KmsgFollower({ device, listener, reopen: never });
     await new Promise((resolve) => setTimeout(resolve, 500));
     await follower.close();
-    assert.ok(device.reads < 50, `${device.reads} reads in half a second`);
+    const ms = performance.now() - startedMs;
+    assert.ok(device.reads < ms / 10, `${device.reads} reads in ${ms} ms`);
   });
 });
 

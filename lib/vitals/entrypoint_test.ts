@@ -34,7 +34,7 @@ const fromKill = (name: Deno.Signal): SignalEvent => ({ name, isFromTerminal: fa
 
 /** Waits until the script has made `path`. */
 async function made(path: string): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     try {
       return void await Deno.stat(path);
@@ -81,7 +81,9 @@ Deno.test("runEntrypoint() passes a signal on once, and not at all where the ter
     send(fromTerminal("SIGWINCH"));
     await made(dir.join("got"));
     send(fromKill("SIGUSR1"));
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    const isThere = async () => (await Deno.readTextFile(dir.join("got"))).includes("USR1");
+    while (!await isThere()) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 200));
     await Deno.writeTextFile(dir.join("stop"), "");
   });
   assert.deepEqual(end, { code: 4, signal: null });

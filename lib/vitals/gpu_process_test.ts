@@ -18,7 +18,7 @@ async function startWatch(host: GpuMachine, deadlineMs: number) {
 Deno.test("the helper ends when its parent was killed", async () => {
   await using host = await machine();
   await host.use("gpu_eight");
-  const { parent, helper } = await startWatch(host, 5_000);
+  const { parent, helper } = await startWatch(host, 10_000);
   await using _ = parent;
   assert.ok(isAlive(helper));
   parent.kill("SIGKILL");
@@ -28,7 +28,7 @@ Deno.test("the helper ends when its parent was killed", async () => {
 Deno.test("GpuWatch takes no stop of the container for a hang of the GPUs", async () => {
   await using host = await machine();
   await host.use("gpu_eight", "sleep 0.3");
-  const { parent, helper } = await startWatch(host, 500);
+  const { parent, helper } = await startWatch(host, 2_000);
   await using _ = parent;
   for (const round of [1, 2, 3]) {
     // In the middle of a question, whose deadline is over when all go on.
@@ -36,7 +36,7 @@ Deno.test("GpuWatch takes no stop of the container for a hang of the GPUs", asyn
     await until(async () => (await host.started()).length > asked, "a question");
     parent.kill("SIGSTOP");
     Deno.kill(-helper, "SIGSTOP");
-    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
     const before = parent.stdout().length;
     Deno.kill(-helper, "SIGCONT");
     parent.kill("SIGCONT");

@@ -53,17 +53,21 @@ function helpers(): number[] {
 
 Deno.test("GpuWatch gives each GPU a line, from a helper that would go first", async () => {
   await using host = await machine();
-  await host.use("gpu_eight", 'cat /proc/self/oom_score_adj >"$0.adj"');
+  await host.use("gpu_eight", 'cat /proc/self/oom_score_adj >>"$0.adj"');
   await using it = watch(host);
   assert.equal(it.watcher.count, 1);
   await until(() => it.lines.length >= 16, "two rounds");
   assert.deepEqual(it.events, [{ event: "gpu_count", vendor: "nvidia", gpus: 8, before: 0 }]);
   assert.deepEqual(it.lines.slice(0, 8).map(({ gpu }) => gpu), [0, 1, 2, 3, 4, 5, 6, 7]);
   assert.equal(it.lines[3]!.util_pct, 93);
-  for (const { gpu_state, gpu_age_ms } of it.lines) assert.deepEqual([gpu_state, gpu_age_ms], ["ok", 0]);
+  // A line is printed right after its answer, if nothing takes the CPU in between.
+  for (const { gpu_state, gpu_age_ms } of it.lines) {
+    assert.equal(gpu_state, "ok");
+    assert.ok(Number(gpu_age_ms) < 1_000, `${gpu_age_ms} ms`);
+  }
   const [helper] = helpers();
   assert.equal(await Deno.readTextFile(`/proc/${helper}/oom_score_adj`), "1000\n");
-  assert.equal(await Deno.readTextFile(`${host.tool}.adj`), "1000\n");
+  assert.match(await Deno.readTextFile(`${host.tool}.adj`), /^(?:1000\n)+$/);
   await it.watcher.close();
   await untilEnded(helper!);
 });
@@ -71,7 +75,7 @@ Deno.test("GpuWatch gives each GPU a line, from a helper that would go first", a
 Deno.test("GpuWatch keeps its pace and the GPUs' lines while nvidia-smi hangs, and comes back", async () => {
   await using host = await machine();
   await host.use("gpu_eight");
-  await using it = watch({ ...host, deadlineMs: 1_000 });
+  await using it = watch({ ...host, deadlineMs: 2_000 });
   await until(() => it.lines.length >= 8, "a round");
   await host.use("gpu_hung");
   let lateMs = 0;
@@ -86,11 +90,11 @@ Deno.test("GpuWatch keeps its pace and the GPUs' lines while nvidia-smi hangs, a
     "three rounds of it",
   );
   clearInterval(ticker);
-  assert.ok(lateMs < 1_000, `a timer beside it was ${lateMs} ms late`);
+  assert.ok(lateMs < 2_000, `a timer beside it was ${lateMs} ms late`);
   const hung = it.lines.filter(({ gpu_state }) => gpu_state === "hung");
   assert.deepEqual(Object.keys(hung[0]!), ["gpu", "uuid", "bus", "vendor", "gpu_state", "gpu_age_ms"]);
   assert.ok(Number(hung.at(-1)!.gpu_age_ms) > Number(hung[0]!.gpu_age_ms));
-  assert.ok(Number(hung[0]!.gpu_age_ms) >= 900);
+  assert.ok(Number(hung[0]!.gpu_age_ms) >= 1_900);
   await host.use("gpu_eight");
   await until(() => it.names().includes("source_back"), "the answer");
   await until(() => it.lines.at(-1)?.gpu_state === "ok", "fresh lines");
@@ -143,7 +147,7 @@ Deno.test({
     await using frozen = await frozenPlace();
     await using host = await machine();
     await host.use("gpu_hung", frozen.script);
-    await using it = watch({ ...host, deadlineMs: 500 });
+    await using it = watch({ ...host, deadlineMs: 2_000 });
     await until(() => it.names().includes("gpu_hung"), "the hang");
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     assert.equal((await host.started()).length, 1, "the waits of 200 and 400 ms are over");
@@ -156,9 +160,11 @@ Deno.test({
     // And close() does not wait for one either.
     await host.use("gpu_hung", frozen.script);
     await until(frozen.isFrozen, "the freezing");
-    const startedMs = performance.now();
-    await it.watcher.close();
-    assert.ok(performance.now() - startedMs < 2_000);
+    const isClosed = it.watcher.close().then(() => true);
+    const patience = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => patience.resolve(false), 20_000);
+    assert.ok(await Promise.race([isClosed, patience.promise]));
+    clearTimeout(timer);
   },
 });
 

@@ -21,7 +21,7 @@ async function readUntil(file: Deno.FsFile, end: string): Promise<string> {
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
       () => reject(new Error(`only ${text.length} characters: ${text.slice(-200)}`)),
-      10_000,
+      30_000,
     );
   });
   while (!text.endsWith(end)) {

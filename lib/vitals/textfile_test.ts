@@ -76,16 +76,15 @@ Deno.test({
       text.format(sampleOf([["mem_current", 12_345], ["mem_max", "max"]]), { wallMs: 1e12, isRunning: true }),
     );
     assert.equal(await file.drain(10_000), true);
-    const port = freePort();
     await using exporter = start([
       "prometheus-node-exporter",
       "--collector.disable-defaults",
       "--collector.textfile",
       `--collector.textfile.directory=${dir.path}`,
-      `--web.listen-address=127.0.0.1:${port}`,
+      "--web.listen-address=127.0.0.1:0",
     ]);
-    await exporter.waitFor(/Listening on|listening/i, 30_000);
-    const page = await scrape(port);
+    const [, address] = await exporter.waitFor(/Listening on.* address=(127\.0\.0\.1:\d+)/i);
+    const page = await (await fetch(`http://${address}/metrics`)).text();
     for (
       const line of [
         "node_textfile_scrape_error 0",
@@ -97,23 +96,6 @@ Deno.test({
     ) assert.ok(page.split("\n").includes(line), `${line}\n${page.slice(0, 3_000)}`);
   },
 });
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
-async function scrape(port: number): Promise<string> {
-  for (let tries = 1;; tries++) {
-    try {
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`);
-      return await response.text();
-    } catch (error) {
-      if (tries >= 50) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-}
 
 Deno.test("TextFile puts no file in the place of a link or a directory", async () => {
   await using dir = await tempDir("textfile-other");

@@ -167,8 +167,8 @@ Deno.test({
   async fn() {
     await using cgroup = await v1Cgroup(["pids"]);
     await cgroup.set("pids", "max", 160);
-    // dash ends when it cannot fork.
-    const job = ["dash", "-c", "sleep 1; while :; do sleep 2 >/dev/null 2>&1 & done"];
+    // dash ends when it cannot fork. They sleep for longer than a busy machine takes to start them all.
+    const job = ["dash", "-c", "sleep 1; while :; do sleep 100 >/dev/null 2>&1 & done"];
     await using davit = startWatched(["--", ...job], { prepare: cgroup.enter });
     const { code, stdout } = await davit.done;
     assert.equal(code, 2);

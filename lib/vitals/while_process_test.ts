@@ -4,7 +4,7 @@ import { tempDir } from "../../testdata/temp.ts";
 import { ProcessWatch } from "./while_process.ts";
 
 async function becomes(watch: ProcessWatch, isRunning: boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   while (watch.isRunning() !== isRunning) {
     assert.ok(Date.now() < deadline, `still ${!isRunning}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
