@@ -10,7 +10,7 @@ import type { NamelessFile } from "./rpc_dir.ts";
 /** Where the bytes are. */
 interface Store {
   /** Appends; throws what the filesystem throws. Nothing but the last append may be broken by that. */
-  append(bytes: Uint8Array, at: number): Promise<void>;
+  append(bytes: Uint8Array, at: number): void;
   /** Fills `into` from `at`; how many bytes there were. */
   read(into: Uint8Array, at: number): number;
   close(): void;
@@ -80,8 +80,8 @@ export class Segment {
   }
 
   /** Appends a whole frame. */
-  async append(frame: Uint8Array, kind: number): Promise<void> {
-    await this.#store.append(frame, this.#end);
+  append(frame: Uint8Array, kind: number): void {
+    this.#store.append(frame, this.#end);
     const payloadBytes = frame.length - FRAME_HEADER_BYTES;
     this.#end += frame.length;
     const { seq, stdoutBytes, stderrBytes } = this.#last;
@@ -133,8 +133,9 @@ export class Segment {
 
 function fileStore({ writer, reader }: NamelessFile): Store {
   return {
-    async append(bytes) {
-      for (let at = 0; at < bytes.length;) at += await writer.write(bytes.subarray(at));
+    // Not by a thread of Deno's pool: that takes 6.4 s of CPU a GiB, this 2.8, and the page cache takes 64 KiB in 20 µs.
+    append(bytes) {
+      for (let at = 0; at < bytes.length;) at += writer.writeSync(bytes.subarray(at));
     },
     read(into, at) {
       reader.seekSync(at, Deno.SeekMode.Start);
@@ -163,7 +164,6 @@ function memoryStore(): Store {
         kept = larger;
       }
       kept.set(bytes, at);
-      return Promise.resolve();
     },
     read(into, at) {
       into.set(kept.subarray(at, at + into.length));

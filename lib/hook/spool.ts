@@ -157,7 +157,7 @@ export class Spool {
     const frame = frameOf(text);
     await this.append(FRAME.end, frame);
     const end = new Segment(undefined, { seq, stdoutBytes, stderrBytes });
-    await end.append(frame, FRAME.end);
+    end.append(frame, FRAME.end);
     this.#end = end;
     this.#announce();
   }
@@ -181,7 +181,7 @@ export class Spool {
       view.setUint32(4, frame.length - FRAME_HEADER_BYTES, true);
       view.setBigUint64(8, BigInt(this.#current.nextSeq), true);
       try {
-        await this.#current.append(frame, kind);
+        this.#current.append(frame, kind);
         return this.#announce();
       } catch (error) {
         if (errnoOf(error) === undefined) throw error;

@@ -160,8 +160,10 @@ Deno.test("Spool goes on in another file when one fails, and in memory when all 
     let left = after;
     const reader = Deno.openSync("/dev/null");
     const writer = Deno.openSync("/dev/null", { write: true });
-    writer.write = (bytes) =>
-      left-- > 0 ? Promise.resolve(bytes.length) : Promise.reject(new Error("full (os error 28)"));
+    writer.writeSync = (bytes) => {
+      if (left-- > 0) return bytes.length;
+      throw new Error("full (os error 28)");
+    };
     return { reader, writer, directory: "/" };
   };
   await t.step("every file fails at once", async () => {
