@@ -11,7 +11,7 @@ import { must } from "../testdata/real_registry.ts";
 import { makeRoot, ROOT_PROGRAMS } from "../testdata/roots.ts";
 import { type LiveProcess, run, start } from "../testdata/run.ts";
 import { type TempDir, tempDir } from "../testdata/temp.ts";
-import { field, linesOf, pick } from "../testdata/vitals_lines.ts";
+import { field, linesOf, pick, samples } from "../testdata/vitals_lines.ts";
 
 const RUN = ["vitals", "run", "--interval=200ms"];
 const PATIENCE_MS = 60_000;
@@ -95,13 +95,13 @@ Deno.test({
       "orphans are reaped, hundreds of them, until only the command and the probe are left",
       async () => {
         const script = `
-        i=0; while [ $i -lt 300 ]; do (sleep 3 & ); i=$((i+1)); done
+        i=0; while [ $i -lt 300 ]; do (sleep 600 & ); i=$((i+1)); done
         children() { grep -l '^PPid:.1$' /proc/[0-9]*/status 2>/dev/null | wc -l; }
-        echo "orphans $(children)"
-        i=0; while [ $(children) -gt 2 ]; do i=$((i+1)); [ $i -gt 200 ] && exit 9; sleep 0.1; done; exit 4`;
+        echo "orphans $(children)"; /bin/busybox killall sleep
+        i=0; while [ $(children) -gt 2 ]; do i=$((i+1)); [ $i -gt 400 ] && exit 9; sleep 0.1; done; exit 4`;
         const { code, stdout } = await begin(script).done;
         assert.equal(code, 4);
-        assert.ok(Number(/orphans (\d+)/.exec(stdout)![1]) > 100, "they were davit's to reap");
+        assert.ok(Number(/orphans (\d+)/.exec(stdout)![1]) > 300, "they were davit's to reap");
       },
     );
 
@@ -124,10 +124,15 @@ Deno.test({
     });
 
     await t.step("a probe that the job kills changes nothing for the job", async () => {
-      const script =
-        `for p in /proc/[0-9]*; do grep -q -- '--besid[e]=' $p/cmdline && kill -9 \${p#/proc/}; done
-        sleep 2.5; exit 3`;
-      const { code, stdout } = await begin(`sleep 1; ${script}`).done;
+      const script = `while [ ! -e /cache/kill ]; do sleep 0.1; done
+        for p in /proc/[0-9]*; do grep -q -- '--besid[e]=' $p/cmdline && kill -9 \${p#/proc/}; done
+        while [ ! -e /cache/end ]; do sleep 0.1; done; exit 3`;
+      await using davit = begin(script);
+      await davit.waitFor(/kind=start /, PATIENCE_MS);
+      await Deno.writeTextFile(stage.dir.join("cache/kill"), "");
+      await davit.waitFor(/kind=start [^]*kind=start /, PATIENCE_MS);
+      await Deno.writeTextFile(stage.dir.join("cache/end"), "");
+      const { code, stdout } = await davit.done;
       assert.equal(code, 3);
       const lines = linesOf(stdout);
       assert.equal(pick(lines, "start").length, 2, "it was started again");
@@ -162,18 +167,22 @@ Deno.test({
 
     await t.step("nobody, nothing writable, no capability", async () => {
       const flags = ["--user=8001:8001", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only"];
-      const { code, stdout, stderr } = await begin("sleep 1; exit 8", {
+      await using davit = begin("while [ ! -e /cache/seen ]; do sleep 0.1; done; exit 8", {
         flags: [...flags, "--env=DAVIT_CACHE="],
-      }).done;
+      });
+      await davit.waitFor(samples(3), PATIENCE_MS);
+      await Deno.writeTextFile(stage.dir.join("cache/seen"), "");
+      const { code, stdout, stderr } = await davit.done;
       assert.equal(code, 8, stderr);
-      assert.ok(pick(linesOf(stdout), "sample").length >= 3);
       assert.equal(field(pick(linesOf(stdout), "start")[0], "kmsg"), "absent");
     });
 
     await t.step("out of memory without a kernel log: the verdict is oom_own", async () => {
-      const { code, stdout, stderr } = await begin("sleep 1; exec tail -c 2000000000 /dev/zero", {
-        flags: ["--memory=400m"],
-      }).done;
+      const script = "while [ ! -e /cache/eat ]; do sleep 0.1; done; exec tail -c 2000000000 /dev/zero";
+      await using davit = begin(script, { flags: ["--memory=400m"] });
+      await davit.waitFor(samples(2), PATIENCE_MS);
+      await Deno.writeTextFile(stage.dir.join("cache/eat"), "");
+      const { code, stdout, stderr } = await davit.done;
       assert.equal(code, 137, stderr);
       const end = linesOf(stdout).at(-1);
       assert.deepEqual([field(end, "verdict"), field(end, "cmd_signal")], ["oom_own", "SIGKILL"], stdout);
@@ -182,15 +191,15 @@ Deno.test({
     await t.step(
       "on a terminal: the command has it, Ctrl-C reaches it once, its size is passed on",
       async () => {
-        const script = `trap 'echo got INT.' INT; trap 'echo "size $(stty size)."' WINCH
+        const script = `trap 'echo got INT.; got=1' INT; trap 'echo "size $(stty size)."' WINCH
         tty; echo "read $(stty size)"; read -r word; echo "word $word."
-        i=0; while [ $i -lt 40 ]; do sleep 0.1; i=$((i+1)); done; exit 5`;
+        while [ -z "$got" ]; do sleep 0.1; done; sleep 1; exit 5`;
         const quoted = entrypoint(script, { flags: ["-t", "-i"] })
           .map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
         await Deno.writeTextFile(stage.dir.join("line"), `stty cols 71 rows 19; exec ${quoted}\n`);
         const typist = `
-        { i=0; while ! grep -q 'read ' "$OUT" 2>/dev/null && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
-          printf 'hello\\r'; sleep 1; printf '\\003'; sleep 5; } |
+        await() { i=0; while ! grep -q "$1" "$OUT" 2>/dev/null && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; }
+        { await 'read '; printf 'hello\\r'; await 'word '; sleep 0.5; printf '\\003'; await kind=end; } |
         script --quiet --return --flush --command "sh $LINE" /dev/null > "$OUT"; echo "status $?"; cat "$OUT"`;
         const env = { OUT: stage.dir.join("out"), LINE: stage.dir.join("line") };
         const { stdout } = await run(["bash", "-c", typist], { env, timeoutMs: 2 * PATIENCE_MS });
