@@ -111,7 +111,7 @@ export function selfStart(): ProgramStart {
 
 /** As scripts/launcher.c gives them to a portable file's probes, and why. */
 const PROBE_V8_FLAGS =
-  "--v8-flags=--lite-mode,--optimize-for-size,--max-semi-space-size=1,--initial-heap-size=8";
+  "--v8-flags=--lite-mode,--optimize-for-size,--single-threaded,--max-semi-space-size=1,--initial-heap-size=8";
 
 /** The same for a process that runs for weeks beside others' work: it takes less memory. */
 export function probeStart(): ProgramStart {

@@ -1,6 +1,6 @@
 /**
  * `deno run -A scripts/bench/vitals.ts [--samples 100] [--log MB]`: what sampling costs, beside a shell probe that
- * does what the peer's does (a line of the same fields, by cat, awk, grep and sleep, some 26 forks), in the same run
+ * does what the peer's does (a line of the same fields, by cat, awk, grep and sleep, 26 forks), in the same run
  * on the same machine. Then whether memory stays flat over 100,000 samples of a whole probe at full speed, and how
  * fast a large log is read. Prints tables; asserts nothing.
  *
@@ -24,22 +24,22 @@ const V8_FLAGS = probeStart().argv.find((word) => word.startsWith("--v8-flags=")
 const SHELL_PROBE = `
 value() { cat "$1" 2>/dev/null; }
 row() { awk -v name="$2" '$1 == name { print $2 }' "$1" 2>/dev/null; }
-average() { awk -v name="$2" '$1 == name { sub("avg10=", "", $2); print $2 }' "$1" 2>/dev/null; }
 own=/sys/fs/cgroup
 busy=0; all=0
 while :; do
   line="$(date -u +%FT%TZ) RUNNER_VITALS"
-  line="$line vm.mem.total.kb=$(row /proc/meminfo MemTotal:) vm.mem.avail.kb=$(row /proc/meminfo MemAvailable:)"
+  line="$line vm.mem.total.kb=$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)"
+  line="$line vm.mem.avail.kb=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)"
   line="$line mem.current=$(value $own/memory.current) mem.peak=$(value $own/memory.peak)"
   line="$line mem.max=$(value $own/memory.max) mem.swap=$(value $own/memory.swap.current)"
   line="$line oom=$(row $own/memory.events oom) oom_kill=$(row $own/memory.events oom_kill)"
   set -- $(grep '^cpu ' /proc/stat | awk '{ for (i = 2; i <= NF; i++) t += $i; print t - $5 - $6, t }')
   [ "$all" -gt 0 ] && [ "$2" -gt "$all" ] && line="$line cpu.busy.pct=$((100 * ($1 - busy) / ($2 - all)))"
   busy=$1; all=$2
-  line="$line cpu.psi.some.avg10=$(average /proc/pressure/cpu some)"
-  line="$line mem.psi.some.avg10=$(average /proc/pressure/memory some)"
-  line="$line mem.psi.full.avg10=$(average /proc/pressure/memory full)"
-  line="$line io.psi.some.avg10=$(average /proc/pressure/io some)"
+  line="$line cpu.psi.some.avg10=$(awk -F'[= ]' '/^some/ { print $3 }' /proc/pressure/cpu)"
+  line="$line mem.psi.some.avg10=$(awk -F'[= ]' '/^some/ { print $3 }' /proc/pressure/memory)"
+  line="$line mem.psi.full.avg10=$(awk -F'[= ]' '/^full/ { print $3 }' /proc/pressure/memory)"
+  line="$line io.psi.some.avg10=$(awk -F'[= ]' '/^some/ { print $3 }' /proc/pressure/io)"
   line="$line load=$(cut -d' ' -f1-3 /proc/loadavg | tr ' ' ,)"
   echo "$line"
   sleep ${INTERVAL_S}
@@ -101,8 +101,9 @@ async function forks(argv: readonly string[], seconds: number, dir: string): Pro
       .length;
   };
   const before = await count();
+  const had = samplesIn(probe.stdout()).length;
   await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
-  return (await count() - before) / (seconds / INTERVAL_S);
+  return (await count() - before) / (samplesIn(probe.stdout()).length - had);
 }
 
 async function compare(samples: number, dir: string): Promise<void> {
