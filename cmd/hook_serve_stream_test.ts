@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { jobServer, startJob } from "../testdata/hook_jobs.ts";
+import { jobServer, put, readFrames, startJob } from "../testdata/hook_jobs.ts";
+import { tempDir } from "../testdata/temp.ts";
 import { FrameDecoder } from "../lib/hook/frames.ts";
 import { FRAME } from "../lib/hook/protocol.ts";
 
@@ -39,4 +40,29 @@ Deno.test("hook serve: output is whole for a reader that stalls, and the server 
   assert.ok(isEnded);
   assert.equal(bytes, LINES * LINE_BYTES);
   assert.ok(peakMiB < 120, `${peakMiB} MiB`);
+});
+
+Deno.test("hook serve: of thirty clients at once one has the server, and thirty readers get all of its output", async () => {
+  await using server = await jobServer();
+  await using dir = await tempDir("thirty");
+  const script = 'i=0; while [ $i -lt 3000 ]; do echo "line $i"; i=$((i+1)); done; ' +
+    'while [ ! -e "$0/go" ]; do sleep 0.05; done; exit 5';
+  const ids = Array.from({ length: 30 }, (_, index) => `c${index}`);
+  const answers = await Promise.all(
+    ids.map((id) => put(server.client, { argv: ["sh", "-c", script, dir.path] }, id)),
+  );
+  assert.deepEqual(answers.map(({ status }) => status).toSorted(), [201, ...Array(29).fill(409)]);
+  const winner = ids[answers.findIndex(({ status }) => status === 201)]!;
+  for (const { json } of answers) {
+    const { id, running } = json as { id?: string; running?: { id: string } };
+    assert.equal(id ?? running?.id, winner);
+  }
+  const readers = ids.map(() => readFrames(server.client, winner));
+  await Deno.writeTextFile(dir.join("go"), "");
+  const expected = Array.from({ length: 3000 }, (_, index) => `line ${index}\n`).join("");
+  for (const frames of await Promise.all(readers)) {
+    const output = frames.filter(({ kind }) => kind === FRAME.stdout).map(({ payload }) => payload.slice());
+    assert.equal(await new Blob(output).text(), expected);
+    assert.equal(frames.at(-1)!.kind, FRAME.end);
+  }
 });

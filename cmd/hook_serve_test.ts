@@ -233,6 +233,7 @@ Deno.test("hook serve: a log file that it cannot begin, and tokens that are none
 });
 
 Deno.test("hook serve --compat osdc --daemonize prints the fork's line and goes on", async () => {
+  await using dir = await tempDir("osdc");
   const end = await davit([
     "hook",
     "serve",
@@ -243,18 +244,11 @@ Deno.test("hook serve --compat osdc --daemonize prints the fork's line and goes 
     "--token",
     "t0k",
     "--daemonize",
+    `--pid-file=${dir.join("pid")}`,
   ]);
   const [, port] = /^RPC server listening on \[::\]:(\d+)\n$/.exec(end.stdout) ?? [];
   assert.ok(port, end.stdout + end.stderr);
-  const { stdout } = await run([
-    "sh",
-    "-c",
-    "for d in /proc/[0-9]*; do tr '\\0' ' ' <$d/cmdline; echo \" $d\"; done 2>/dev/null",
-  ]);
-  const line = stdout.split("\n").find((text) =>
-    text.includes(`--compat=osdc --port=0`) && text.includes("--token-fd=0")
-  );
-  const pid = Number(/\/proc\/(\d+)$/.exec(line ?? "")?.[1]);
+  const pid = Number(await Deno.readTextFile(dir.join("pid")));
   try {
     using connection = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
     await connection.write(

@@ -89,7 +89,7 @@ Deno.test("followJob() ends a connection that is silent and asks again", async (
   const { result, requests } = await followed(() => {
     if (tries++ > 0) return new Response(WHOLE);
     return new Response(new ReadableStream({ start: (stream) => stream.enqueue(frame(KIND.keepalive, 0)) }));
-  }, { silenceMs: 100, giveUpMs: 5_000 });
+  }, { silenceMs: 2_000, giveUpMs: 30_000 });
   assert.equal(result?.code, 3);
   assert.equal(requests.length, 2);
 });
@@ -145,13 +145,18 @@ Deno.test("followJob() says what is wrong with a server", async (t) => {
 
 Deno.test("followJob() does not take its own reader's stall for the server's", async () => {
   let tries = 0;
+  let stallMs = 4_000;
   const stalled = {
-    write: (bytes: Uint8Array) => new Promise<number>((ok) => setTimeout(ok, 600, bytes.length)),
+    write(bytes: Uint8Array): Promise<number> {
+      const ms = stallMs;
+      stallMs = 0;
+      return new Promise((ok) => setTimeout(ok, ms, bytes.length));
+    },
   };
   const { result } = await followed(() => {
     if (tries++ === 1) return new Response("", { status: 502 });
     return new Response(tries === 1 ? frame(KIND.stdout, 1, "one\n") : WHOLE);
-  }, { giveUpMs: 300, sink: new OutputSink({ stdout: stalled, stderr: stalled }) });
+  }, { giveUpMs: 3_000, sink: new OutputSink({ stdout: stalled, stderr: stalled }) });
   assert.deepEqual([result?.code, tries], [3, 3]);
 });
 

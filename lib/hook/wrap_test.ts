@@ -121,7 +121,7 @@ Deno.test("wrapHook() passes signals to the hook and ends as it does", async () 
   const ended = wrapped("trap 'echo trapped; trap - INT; kill -INT $$' INT; sleep 60 & echo ready $!; wait", {
     sink: new OutputSink({ stdout: { write }, stderr: { write } }),
     listen: (handler) => signal = handler,
-    drainMs: 100,
+    drainMs: 2_000,
   });
   await isReady;
   signal("SIGINT");
