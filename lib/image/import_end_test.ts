@@ -25,7 +25,7 @@ function isPacking(pid: number): boolean {
 
 /** Waits until davit has sqfstar at work, so that a signal comes in the middle of it. */
 async function waitForChild(pid: number): Promise<number[]> {
-  for (let round = 0; round < 1000; round++) {
+  for (let round = 0; round < 3000; round++) {
     const found = await descendants(pid);
     if (found.some(isPacking)) return found;
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -59,9 +59,9 @@ Deno.test({
       });
     }
     await t.step("nohup's ignored SIGHUP stays ignored", async () => {
-      await using job = start(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", ...davitArgv(stage.args())], {
-        env: davitEnv(),
-      });
+      // Slow enough to be met at work.
+      const argv = davitArgv(stage.args("--compression", "gzip"));
+      await using job = start(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", ...argv], { env: davitEnv() });
       await waitForChild(job.pid);
       job.kill("SIGHUP");
       const ended = await job.done;
@@ -81,7 +81,7 @@ Deno.test({
     // sqfstar makes its output some milliseconds after its start.
     const hasTemp = async () =>
       (await namesIn(stage.shared)).some((name) => name.startsWith(".image.sqsh.tmp."));
-    for (let round = 0; round < 500 && !await hasTemp(); round++) {
+    for (let round = 0; round < 3000 && !await hasTemp(); round++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     // Stopped, or it may see the end of its input and remove its file before we look.
@@ -92,7 +92,7 @@ Deno.test({
     Deno.kill(child!, "SIGCONT");
     const ended = await stage.start().done;
     assert.equal(ended.code, 0, ended.stderr);
-    for (let round = 0; round < 500 && isAlive(child!); round++) {
+    for (let round = 0; round < 3000 && isAlive(child!); round++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     assert.ok(!isAlive(child!), "sqfstar ends when its input does");
@@ -120,7 +120,9 @@ Deno.test({
     assert.ok(waiter.stderr.includes(`pid ${holder.pid} on ${Deno.hostname()}`), waiter.stderr);
     const scratch = stage.dir.join("scratch");
     await Deno.mkdir(scratch);
-    const more = ["--json", "--max-wait", "1s", "--on-lock-timeout", "private", "--private-dir", scratch];
+    // The second waits for the copy of the first, which goes on, however slowly.
+    const patience = ["--lock-timeout", "3s", "--on-lock-timeout", "private"];
+    const more = ["--json", ...patience, "--private-dir", scratch];
     const copies = await Promise.all([1, 2].map(() => stage.start(stage.args(...more)).done));
     for (const { code, stdout, stderr } of copies) {
       assert.equal(code, 0, stderr);
@@ -220,7 +222,8 @@ Deno.test({
   async fn() {
     const { stage, args } = await slowStage();
     await using _stage = stage;
-    const soon = String(Math.floor(Date.now() / 1000) + 32);
+    // In two to three seconds: davit has begun by then, and xz has not ended.
+    const soon = String(Math.floor(Date.now() / 1000) + 33);
     const ended = await stage.start(args, { env: { SLURM_JOB_ID: "4711", SLURM_JOB_END_TIME: soon } }).done;
     assert.equal(ended.code, 75, ended.stderr);
     assert.match(ended.stderr, /"code":"deadline".*|4711/);

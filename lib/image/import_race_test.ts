@@ -105,14 +105,18 @@ Deno.test({
       "bash",
       "-c",
       `exec 9>"$0.lock"; flock 9; echo held
-      mksquashfs "$1" "$0" -comp lz4 -no-progress >/dev/null; sleep 1`,
+      mksquashfs "$1" "$0" -comp lz4 -no-progress >/dev/null
+      while [ ! -e "$2" ]; do sleep 0.05; done`,
       stage.output,
       stage.dir.join("bundle", "rootfs"),
+      stage.dir.join("enough"),
     ]);
     await script.waitFor(/held/);
-    const ended = await stage.start(stage.args("--json")).done;
+    await using job = stage.start(stage.args("--json"));
+    await job.waitFor(/waiting .* for pid \d+/);
+    await Deno.writeTextFile(stage.dir.join("enough"), "");
+    const ended = await job.done;
     assert.equal(ended.code, 0, ended.stderr);
-    assert.match(ended.stderr, /waiting .* for pid \d+/);
     assert.deepEqual(blobGets(stage.registry.requests()), []);
     assert.equal((await script.done).code, 0);
   },
