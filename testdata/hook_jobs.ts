@@ -66,7 +66,7 @@ export async function jobServer(options: JobServerOptions = {}): Promise<JobServ
   const needsNamespace = prepare !== undefined || unshare.length > 0;
   const process = start(needsNamespace ? ["unshare", "--mount", ...unshare, ...shell] : shell, {
     env: davitEnv(env),
-    timeoutMs: 900_000,
+    timeoutMs: 3_600_000,
   });
   const [, address] = await process.waitFor(/^(?:unix:\S+ )?(\S+:\d+)\n/, 60_000).catch(async (error) => {
     await process[Symbol.asyncDispose]();
