@@ -71,7 +71,8 @@ function collectingLog(log: Log, warnings: string[]): Log {
 
 async function importTo(target: Target, given: ImportOptions, warnings: string[]): Promise<ImportResult> {
   const { activity, log } = given;
-  await using engine = new LazyEngine(given);
+  // What it does is the work that ends with the Slurm job: downloads and packing, too.
+  await using engine = new LazyEngine({ ...given, signal: given.workSignal });
   const wanted = await wantedImage(given, engine, target);
   const base = { target, options: given, warnings };
 
