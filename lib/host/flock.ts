@@ -1,5 +1,5 @@
 /**
- * An exclusive flock(2) on a lock file that other programs may lock too (`flock FILE.lock …`). The file is never
+ * An exclusive or shared flock(2) on a lock file that other programs may lock too (`flock FILE.lock …`). The file is never
  * truncated and never deleted: deleting it while somebody waits lets two holders in. Its mode is 0666, because a
  * lock made 0644 by one user locks every other user out (measured: their shell goes on without a lock).
  *
@@ -24,15 +24,18 @@ export const NO_LOCK_ERRNOS: ReadonlySet<string> = new Set([
 /** The same, and those of opening the lock file: no lock, but no reason to stop either. */
 const REFUSALS = new Set([...NO_LOCK_ERRNOS, "EACCES", "EPERM", "EROFS"]);
 
-/** Tries once, without waiting. Throws a {@linkcode Failure} when there can be no lock file at `path`. */
-export async function tryLock(path: string): Promise<LockTry> {
+/**
+ * Tries once, without waiting; `isShared` lets others who say so hold it too. Throws a {@linkcode Failure} when
+ * there can be no lock file at `path`.
+ */
+export async function tryLock(path: string, { isShared = false } = {}): Promise<LockTry> {
   // A lock file replaced between open and lock must not count: take the new one, a few times.
   for (let round = 0; round < 10; round++) {
     const file = await openLockFile(path);
     if (typeof file === "string") return { kind: "refused", errno: file };
     let keep = false;
     try {
-      if (!await file.tryLock(true)) return { kind: "busy" };
+      if (!await file.tryLock(!isShared)) return { kind: "busy" };
       if (!await isStill(path, file)) continue;
       keep = true;
       // Deno opens with O_CLOEXEC: no child can keep the lock alive.
@@ -125,18 +128,33 @@ function cannotLock(path: string, cause: unknown): Failure {
 
 /** Who holds a flock on `path` according to /proc/locks: its pid, or undefined when it is on another host. */
 export async function lockOwner(path: string, proc = "/proc"): Promise<number | undefined> {
+  return (await lockOwners(path, proc))[0]?.pid;
+}
+
+/** One holder of a flock on this host. */
+export interface LockOwner {
+  readonly pid: number;
+  readonly isShared: boolean;
+}
+
+/** All who hold a flock on `path` according to /proc/locks; none when they are on other hosts. */
+export async function lockOwners(path: string, proc = "/proc"): Promise<LockOwner[]> {
+  const owners: LockOwner[] = [];
   try {
     const { dev, ino } = await Deno.stat(path);
     const device = `${hex((dev >>> 8) & 0xfff)}:${hex((dev & 0xff) | ((dev >>> 12) & 0xfff00))}:${ino}`;
     for (const line of (await Deno.readTextFile(`${proc}/locks`)).split("\n")) {
-      const [, kind, , , pid, file] = line.replace("->", "").trim().split(/\s+/);
-      if (kind === "FLOCK" && file === device && Number(pid) > 0) return Number(pid);
+      if (line.includes("->")) continue; // it waits, it does not hold
+      const [, kind, , access, pid, file] = line.trim().split(/\s+/);
+      if (kind === "FLOCK" && file === device && Number(pid) > 0) {
+        owners.push({ pid: Number(pid), isShared: access === "READ" });
+      }
     }
   } catch (error) {
     // Only a name for a message is lost; the caller goes on without.
     if (errnoOf(error) === undefined) throw error;
   }
-  return undefined;
+  return owners;
 }
 
 function hex(number: number): string {
