@@ -8,6 +8,18 @@ import { CommanderError } from "commander";
 import { VERSION, versionFacts } from "../lib/version.ts";
 import { completions } from "./completions.ts";
 import { configShow } from "./config_show.ts";
+import { containerAgent } from "./container_agent.ts";
+import { containerAttach } from "./container_attach.ts";
+import { containerConvert } from "./container_convert.ts";
+import { containerCp } from "./container_cp.ts";
+import { containerDown } from "./container_down.ts";
+import { containerExec } from "./container_exec.ts";
+import { containerGc } from "./container_gc.ts";
+import { containerLogs } from "./container_logs.ts";
+import { containerPlan } from "./container_plan.ts";
+import { containerRun } from "./container_run.ts";
+import { containerStatus } from "./container_status.ts";
+import { containerUp } from "./container_up.ts";
 import type { Context } from "./context.ts";
 import { doctor } from "./doctor.ts";
 import { hookExec } from "./hook_exec.ts";
@@ -37,6 +49,8 @@ wrong again and again, done right once.
   hook serve     runs a job's steps in its container, and survives what they do to it
   hook exec      one step there, as if it ran here
   doctor         what of this machine works for davit, and how to mend the rest
+  container up   the same container on every host: attached to where it runs, made
+                 where there is none, never wiped by mistake
   vitals run     a probe whose last line explains the death, alone or as an ENTRYPOINT
   vitals once    memory, CPU, pressure, disks and limits of this machine and cgroup
   vitals report  why a job died, from the vitals in its log`;
@@ -45,6 +59,7 @@ const EXAMPLES = `
 Examples:
   davit image import docker://nvcr.io/nvidia/pytorch:25.01-py3 --output /shared/pytorch.sqsh
   davit image check /shared/pytorch.sqsh --deep
+  davit container up -f cluster.yaml
   davit vitals run -- ./run.sh
   davit vitals report runner.log
   davit doctor --dir /shared/images
@@ -53,7 +68,8 @@ Examples:
 Settings come from flags, then DAVIT_* variables, then ~/.config/davit/config.yaml, then
 /etc/davit/config.yaml. Results go to stdout, everything else to stderr.
 
-Exit status: 0 done; 1 found what was looked for; 64 wrong usage; 65 bad data; 66 missing input;
+Exit status: 0 done; 1 found what was looked for; 3 refused, as it would destroy something; 4 a host is
+unknown; 5 done in part; 64 wrong usage; 65 bad data; 66 missing input;
 69 unavailable; 70 a bug in davit; 73 cannot create; 74 input/output error; 75 try again later;
 76 the other side broke the protocol; 77 no permission; 78 bad configuration; 125 to 127 the command
 did not start; 128+n ended by signal n. Each command's help names its own.`;
@@ -91,6 +107,21 @@ export function program(context: Context): CommandUnknownOpts {
   ]);
   vitals.addCommand(vitalsGpuHelper(context), { hidden: true });
   root.addCommand(vitals);
+  const container = group("container", "Persistent containers on many hosts, never wiped by mistake", [
+    containerPlan(context),
+    containerUp(context),
+    containerRun(context),
+    containerAttach(context),
+    containerExec(context),
+    containerCp(context),
+    containerStatus(context),
+    containerLogs(context),
+    containerDown(context),
+    containerGc(context),
+    containerConvert(context),
+  ]);
+  container.addCommand(containerAgent(context), { hidden: true });
+  root.addCommand(container);
   root.addCommand(group("config", "Look at davit's settings", [configShow(context)]));
   root.addCommand(selfCommand(context));
   root.addCommand(doctor(context));

@@ -190,6 +190,22 @@ export const SETTINGS = {
     fallback: "1GiB",
   }),
   "hook.lease": duration("End a job when no client was heard for so long; 0 = never", "10m"),
+  "container.runtime": choice("The container runtime's CLI", ["docker", "podman"], "docker"),
+  "container.sudo": choice(
+    "Call the runtime through sudo -n; auto asks each host by itself",
+    ["auto", "never", "always"],
+    "auto",
+  ),
+  "container.fan_out": choice("How hosts are reached", ["local", "ssh", "slurm"], "ssh"),
+  "container.parallel": whole("Hosts worked on at once", 1, 10_000, "32"),
+  "container.host_timeout": duration("Give up on a host that does not answer for this long", "60s"),
+  "container.lock_wait": duration("Give up waiting for another davit's work on the container", "60s"),
+  "container.agent": setting("<path>", "The davit that is on the hosts already; otherwise one is pushed", {
+    parse: parseText,
+  }),
+  "container.agent_file": setting("<file>", "The portable davit to push to hosts; this one otherwise", {
+    parse: parseText,
+  }),
 } as const;
 
 /** The name of a setting. */
@@ -211,7 +227,9 @@ type Optional =
   | "vitals.otlp"
   | "hook.server"
   | "hook.token_file"
-  | "hook.rpc_dir";
+  | "hook.rpc_dir"
+  | "container.agent"
+  | "container.agent_file";
 
 /** The type of a setting's value. */
 export type SettingValue<K extends SettingKey> = typeof SETTINGS[K] extends { readonly list: true }

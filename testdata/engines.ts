@@ -64,10 +64,21 @@ export async function startPodman(): Promise<Engine> {
     run: (argv, { flags = [] } = {}) =>
       run([...podman, "run", "--rm", "--network=host", ...flags, IMAGE, ...argv], { timeoutMs: TIMEOUT_MS }),
     async [Symbol.asyncDispose]() {
+      await endOfPodman(dir.path);
       await removeTree(runDir);
       await dir[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Waits for podman's processes with the store `path`: it cleans up after `rm` has ended. */
+export async function endOfPodman(path: string): Promise<void> {
+  const deadline = Date.now() + TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    const found = await run(["pgrep", "--full", "--count", `podman.*${path}`]);
+    if (Number(found.stdout) === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }
 
 /** dockerd with its own containerd, ended by SIGTERM; it changes no firewall and makes no bridge. */

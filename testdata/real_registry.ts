@@ -16,13 +16,13 @@ export interface RealRegistry extends AsyncDisposable {
   push(layout: string, tag: string, repository: string): Promise<void>;
 }
 
-/** Starts one; what it stores goes with it. */
-export async function startRegistry(): Promise<RealRegistry> {
+/** Starts one; what it stores goes with it. `extra` is more YAML of its configuration. */
+export async function startRegistry(extra = ""): Promise<RealRegistry> {
   const dir = await tempDir("registry");
   for (let attempt = 0;; attempt++) {
     // The port may be taken between looking and listening: try another one.
     const host = `127.0.0.1:${freePort()}`;
-    await Deno.writeTextFile(dir.join("config.yml"), configuration(dir.path, host));
+    await Deno.writeTextFile(dir.join("config.yml"), configuration(dir.path, host) + extra);
     const server = start(["docker-registry", "serve", dir.join("config.yml")], { timeoutMs: 3_600_000 });
     try {
       await server.waitFor(/listening on/, 20_000);
