@@ -87,7 +87,7 @@ export async function execIn(
     }
     const { code } = await ended;
     if (first === "ended") await Promise.all(outputs);
-    else await Promise.race([Promise.all(outputs), later(CLIENT_MS)]); // a caller that takes nothing gets no more
+    else await orLater(Promise.all(outputs), CLIENT_MS); // a caller that takes nothing gets no more
     if (first === "abort") signal.throwIfAborted();
     const end = await output.finish(code);
     if (end.isCallFailed) await explain(cli, request, end.stderr);
@@ -126,8 +126,10 @@ async function settled(ended: Promise<unknown>, child: Deno.ChildProcess): Promi
   await ended.finally(() => clearTimeout(timer));
 }
 
-function later(ms: number): Promise<void> {
-  return new Promise((resolve) => Deno.unrefTimer(setTimeout(resolve, ms) as unknown as number));
+async function orLater(work: Promise<unknown>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** Input goes on until its end or the program's; the latter is no error, its status tells. */

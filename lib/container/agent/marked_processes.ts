@@ -1,10 +1,11 @@
 /**
  * Finds and signals the processes of one exec in a container: a client that goes away leaves them running (moby#9994).
  * Each exec has a mark in its environment; what carries it, and what descends from that, belongs to the exec, also in
- * a session of its own.
+ * a session of its own. What was found once belongs to it for good: when its parent is ended before it, a process without
+ * the mark could not be found again.
  *
- * They are looked for in this host's /proc where we may read it: as root, and in a user's own podman, whose user
- * namespace is ours. Elsewhere a script does the same inside the container, as root, or on the host through sudo.
+ * They are looked for in this host's /proc where we may read it: as root. A script does the same elsewhere: as root of a
+ * user's own namespace for their podman, as root inside the container, or on the host through sudo.
  *
  * @module
  */
@@ -20,15 +21,25 @@ interface Process {
   readonly pid: number;
   readonly parent: number;
   readonly group: number;
+  /** Since boot, clock ticks: with the number it names one process. */
+  readonly startTicks: string;
   readonly isMarked: boolean;
 }
 
+/** Start times of the processes that were found, by process id. */
+export type Seen = Map<number, string>;
+
 /**
  * Sends `signal` to the processes with `mark` in this host's /proc and gives how many there are that live. Null asks
- * only. Zombies do not count: their parent has not asked after them yet, nobody can end them.
+ * only. Zombies do not count: their parent has not asked after them yet, nobody can end them. Adds to `seen`.
  */
-export function signalMarked(mark: string, signal: Deno.Signal | null, scope: Scope, proc = "/proc"): number {
-  const found = findMarked(mark, proc);
+export function signalMarked(
+  mark: string,
+  signal: Deno.Signal | null,
+  scope: Scope,
+  { seen = new Map(), proc = "/proc" }: { seen?: Seen; proc?: string } = {},
+): number {
+  const found = findMarked(mark, seen, proc);
   if (signal === null) return found.length;
   const pids = scope === "all" ? found.map(({ pid }) => pid) : leaderGroups(found);
   for (const pid of pids) {
@@ -51,7 +62,7 @@ function leaderGroups(found: readonly Process[]): number[] {
   return leader === undefined ? [] : [-leader.group];
 }
 
-function findMarked(mark: string, proc: string): Process[] {
+function findMarked(mark: string, seen: Seen, proc: string): Process[] {
   const needle = `${MARK}=${mark}`;
   const all = new Map<number, Process>();
   for (const { name } of Deno.readDirSync(proc)) {
@@ -61,16 +72,21 @@ function findMarked(mark: string, proc: string): Process[] {
   }
   const belongs = (process: Process | undefined, depth = 0): boolean =>
     process !== undefined && depth < 1_000 &&
-    (process.isMarked || belongs(all.get(process.parent), depth + 1));
-  return [...all.values()].filter((process) => belongs(process)).sort((a, b) => a.pid - b.pid);
+    (process.isMarked || seen.get(process.pid) === process.startTicks ||
+      belongs(all.get(process.parent), depth + 1));
+  const found = [...all.values()].filter((process) => belongs(process)).sort((a, b) => a.pid - b.pid);
+  for (const { pid, startTicks } of found) seen.set(pid, startTicks);
+  return found;
 }
 
 function readProcess(pid: number, needle: string, proc: string): Process | undefined {
   try {
     const stat = Deno.readTextFileSync(`${proc}/${pid}/stat`);
-    const [state, parent, group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // proc(5): state, ppid and pgrp are fields 3 to 5, starttime is field 22.
+    const [state, parent, group, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     if (state === "Z" || state === "X") return undefined;
-    return { pid, parent: Number(parent), group: Number(group), isMarked: hasMark(pid, needle, proc) };
+    const isMarked = hasMark(pid, needle, proc);
+    return { pid, parent: Number(parent), group: Number(group), startTicks: rest[16] ?? "", isMarked };
   } catch (error) {
     if (errnoOf(error) === undefined && !(error instanceof Deno.errors.NotFound)) throw error;
     return undefined; // it ended while we looked
@@ -86,14 +102,15 @@ function hasMark(pid: number, needle: string, proc: string): boolean {
 }
 
 /**
- * The same in sh with grep and tr, as `sh -c SCRIPT davit MARK SIGNAL SCOPE`, SIGNAL without SIG or empty; prints how many
- * live. A process that ends meanwhile is no error.
+ * The same in sh with grep and tr, as `sh -c SCRIPT davit MARK SIGNAL SCOPE SEEN`, SIGNAL without SIG or empty, SEEN
+ * what it printed before; prints how many live, and each as PID:STARTTICKS. A process that ends meanwhile is no error.
  */
 export const MARKED_SCRIPT = `
-signal=$2 scope=$3 found=" " leader=
+signal=$2 scope=$3 seen=$4 found=" " named= leader=
 # One grep for all: one each would take seconds where thousands of processes are.
 marked=" $(grep -l "${MARK}=$1" /proc/[0-9]*/environ 2> /dev/null | tr '\\n' ' ')"
-stat_of() { read -r line < "/proc/$1/stat" || return 1; line=\${line##*) }; set -- $line; state=$1 parent=$2 group=$3; }
+stat_of() { read -r line < "/proc/$1/stat" || return 1; line=\${line##*) }; set -- $line
+  state=$1 parent=$2 group=$3 start=\${20}; }
 look() {
   for directory in /proc/[0-9]*; do
     pid=\${directory#/proc/}
@@ -108,15 +125,22 @@ look() {
     more=1
   done
 }
+for one in $seen; do
+  pid=\${one%:*}
+  stat_of "$pid" && [ "$start" = "\${one#*:}" ] || continue
+  case $state in Z | X) continue ;; esac
+  found="$found$pid "
+done 2> /dev/null
 more=1
 while [ "$more" = 1 ]; do more=0; look; done 2> /dev/null
 for pid in $found; do
   stat_of "$pid" || continue
+  named="$named $pid:$start"
   case $found in *" $parent "*) ;; *) leader=\${leader:-$group} ;; esac
 done 2> /dev/null
 set -- $found
 if [ -n "$signal" ] && [ $# -gt 0 ]; then
   if [ "$scope" = leader ]; then kill -s "$signal" -- "-$leader"; else kill -s "$signal" "$@"; fi 2> /dev/null
 fi
-echo $#
+echo $#$named
 `;

@@ -87,7 +87,7 @@ Deno.test({
       ];
       // Of the user, of another user of the container, and without the mark in its environment.
       const stubborn = "trap '' TERM; setsid sleep 3002 & env -i sleep 3003 & su user -c 'sleep 3004'";
-      const calls = [["facts", target], exec(["nope"]), exec(["sh", "-c", stubborn], { timeoutMs: 2_000 })];
+      const calls = [["facts", target], exec(["nope"]), exec(["sh", "-c", stubborn], { timeoutMs: 4_000 })];
       const { code, stdout, stderr } = await inside(
         ...users.argv(UID, "testdata/host_calls.ts", [JSON.stringify({ env, calls })]),
       );
