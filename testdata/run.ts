@@ -238,6 +238,8 @@ export function davitEnv(
     DENO_NO_UPDATE_CHECK: "1",
     NO_COLOR: "1",
     HOME: "/proc/davit-tests-have-no-home",
+    // Without a configuration scontrol asks DNS for a controller.
+    SLURM_CONF: "/proc/davit-tests-have-no-slurm",
     ...changes,
   };
 }
