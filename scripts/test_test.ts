@@ -179,3 +179,27 @@ function lastLine({ stdout }: RunResult): string | undefined {
 async function exists(path: string): Promise<boolean> {
   return await Deno.lstat(path).then(() => true, () => false);
 }
+
+Deno.test("scripts/test.ts runs files in two processes, shows what each printed, and adds up", async () => {
+  await using dir = await tempDir("runner");
+  await Deno.mkdir(dir.join("lib", "container"), { recursive: true });
+  const waits = (file: string, other: string) =>
+    `${IMPORTS}
+    Deno.test("meets the other", async () => {
+      Deno.writeTextFileSync("${dir.path}/${file}", "");
+      while (!(await Deno.stat("${dir.path}/${other}").then(() => true, () => false))) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      console.log("${file} met ${other}");
+    });
+    Deno.test({ ...needs({ kernel: [{ name: "a moon", works: () => false }] }), name: "flies", fn() {} });`;
+  await Deno.writeTextFile(dir.join("lib", "container", "a_test.ts"), waits("one", "two"));
+  await Deno.writeTextFile(
+    dir.join("b_test.ts"),
+    `${waits("two", "one")}\nDeno.test("bad", () => { throw new Error("no"); });`,
+  );
+  const env = { ...environment(true), DENO_JOBS: "2" };
+  const result = await run(argv(dir.path, "--no-check"), { env });
+  assert.deepEqual([result.code, lastLine(result)], [1, "2 passed, 1 failed, 2 skipped"], result.stdout);
+  for (const line of [/^one met two$/m, /^two met one$/m]) assert.match(result.stdout, line);
+});
