@@ -5,8 +5,8 @@
  * @module
  */
 import { type CgroupLocation, locateCgroup } from "../host/cgroup.ts";
-import { decodeKmsg, parseKmsgRecord, splitKmsg } from "../host/kmsg.ts";
-import { type KmsgDevice, openKmsg } from "../host/kmsg_device.ts";
+import { openKmsg } from "../host/kmsg_device.ts";
+import { kmsgRecords } from "../host/kmsg_records.ts";
 import { type OomEvent, OomJoiner } from "../host/oom.ts";
 import { keyedNumber } from "../host/procfs.ts";
 
@@ -34,9 +34,6 @@ export interface OomWatchOptions {
   readonly kmsg?: string;
 }
 
-/** The kernel's buffer holds fewer records; a file that never ends is none of the kernel's. */
-const READS_LIMIT = 200_000;
-const BUFFER_BYTES = 65_536;
 /** The first process id namespace (PROC_PID_INIT_INO): its numbers are those of the kernel log. */
 const INITIAL_PIDS = "pid:[4026531836]";
 /** Stamps of the log are of another clock than /proc/uptime, and that has hundredths of a second. */
@@ -103,7 +100,7 @@ export class OomWatch {
     let seenSeq = this.#seenSeq;
     const joiner = new OomJoiner((event) => events.push(event));
     try {
-      for (const record of records(opening.device)) {
+      for (const record of kmsgRecords(opening.device)) {
         if (record.facility !== 0 || record.stampUs < sinceUs || record.seq <= this.#seenSeq) continue;
         joiner.take(record, false);
         seenSeq = record.seq;
@@ -114,19 +111,6 @@ export class OomWatch {
       this.#seenSeq = seenSeq;
     }
     return events;
-  }
-}
-
-function* records(device: KmsgDevice) {
-  const buffer = new Uint8Array(BUFFER_BYTES);
-  for (let reads = 0; reads < READS_LIMIT; reads++) {
-    const got = device.read(buffer);
-    if (got === "EPIPE" || got === "EINTR" || got === "EINVAL") continue; // overwritten meanwhile: go on behind it
-    if (typeof got === "string" || got === 0) return;
-    for (const text of splitKmsg(decodeKmsg(buffer.subarray(0, got)))) {
-      const record = parseKmsgRecord(text);
-      if (record !== undefined) yield record;
-    }
   }
 }
 

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { decodeKmsg, parseKmsgRecord, splitKmsg } from "../host/kmsg.ts";
-import { type KmsgDevice, openKmsg } from "../host/kmsg_device.ts";
+import { openKmsg } from "../host/kmsg_device.ts";
+import { kmsgRecords } from "../host/kmsg_records.ts";
 import { parseOomLine } from "../host/oom_lines.ts";
 
 /** Whom to look for, and where; a test gives its own places. */
@@ -17,10 +17,6 @@ export interface EvidenceOptions {
   readonly proc?: string;
   readonly kmsg?: string;
 }
-
-const BUFFER_BYTES = 65_536;
-/** The kernel's buffer holds fewer; a file that never ends is none of the kernel's. */
-const READS_LIMIT = 200_000;
 
 /** Sentences without a final period; none where nothing is known. */
 export function serverEvidence(
@@ -53,7 +49,7 @@ function oomKills(kmsg: string, pid: number | undefined, sinceUs: number): strin
   const opening = openKmsg(kmsg);
   if (opening.state !== "ok") return [];
   try {
-    return [...records(opening.device)]
+    return [...kmsgRecords(opening.device)]
       .filter(({ facility, stampUs }) => facility === 0 && stampUs >= sinceUs)
       .filter(({ text }) => isVictim(text, pid))
       .map(({ text }) => `the kernel's log says: ${text}`);
@@ -66,19 +62,6 @@ function oomKills(kmsg: string, pid: number | undefined, sinceUs: number): strin
 function isVictim(text: string, pid: number | undefined): boolean {
   const line = parseOomLine(text);
   return line?.kind === "kill" && (line.victim.pid === pid || line.victim.comm === "davit");
-}
-
-function* records(device: KmsgDevice) {
-  const buffer = new Uint8Array(BUFFER_BYTES);
-  for (let reads = 0; reads < READS_LIMIT; reads++) {
-    const got = device.read(buffer);
-    if (got === "EPIPE" || got === "EINTR" || got === "EINVAL") continue; // overwritten meanwhile: go on behind it
-    if (typeof got === "string" || got === 0) return;
-    for (const text of splitKmsg(decodeKmsg(buffer.subarray(0, got)))) {
-      const record = parseKmsgRecord(text);
-      if (record !== undefined) yield record;
-    }
-  }
 }
 
 function isGone(proc: string, pid: number): boolean {
