@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { hostNames, type ManyHosts, manyHosts } from "./many_hosts.ts";
 import { davitArgv, type RunResult, startDavit } from "./run.ts";
+import { tempDir } from "./temp.ts";
 import { VERSION } from "../lib/version.ts";
 import type { ContainerFacts, HostFacts } from "../lib/container/facts.ts";
 
@@ -132,11 +133,16 @@ export async function useManyHosts(t: Deno.TestContext, count: number): Promise<
   });
 }
 
-/** Plan on `count` hosts with a real agent each, over a docker that takes 200 ms, hangs on one and warns on another. */
-export async function planWithAgents(count: number): Promise<void> {
+/** What each host runs: a real agent, over a docker that takes 200 ms, hangs on one and warns on another. */
+function agentLine(): string {
   const docker = decodeURIComponent(new URL("./bin/slow_docker", import.meta.url).pathname);
   const agent = davitArgv(["container", "agent"]).map((word) => `'${word}'`).join(" ");
-  await using many = await manyHosts({ exec: `PATH=${docker}:$PATH exec ${agent}` });
+  return `PATH=${docker}:$PATH exec ${agent}`;
+}
+
+/** Plan on `count` hosts with a real agent each. */
+export async function planWithAgents(count: number): Promise<void> {
+  await using many = await manyHosts({ exec: agentLine() });
   const odd = hostNames(count).with(count >> 1, "hang").with(3, "lie").join(",");
   const spec = ["--name", "big", "--image", "a/b:1", "--lifetime", "persistent", "--sudo", "never"];
   const args = ["plan", ...spec, "--fan-out", "ssh", "--hosts", odd, "--host-timeout", "60s"];
@@ -146,5 +152,20 @@ export async function planWithAgents(count: number): Promise<void> {
   const { opened } = await many.connections();
   assert.equal(opened, count);
 
+  assert.ok(peakKiB < MEMORY_BOUND_KIB, `${peakKiB} KiB`);
+}
+
+/** Exec on `count` hosts with a real agent each. */
+export async function execWithAgents(count: number): Promise<void> {
+  await using locks = await tempDir("many-locks");
+  await using many = await manyHosts({ exec: `DAVIT_CONTAINER_LOCK_DIR=${locks.path} ${agentLine()}` });
+  const odd = hostNames(count).with(count >> 1, "hang").with(3, "lie").join(",");
+  const how = ["--fan-out", "ssh", "--hosts", odd, "--host-timeout", "60s", "--allow-missing", "1"];
+  const args = ["exec", "--name", "there", "--adopt", "--sudo", "never", ...how, "--", "true"];
+  const { code, stdout, stderr, peakKiB } = await davitOn(many, args);
+  assert.equal(code, 0, stderr);
+  const lines = stdout.trimEnd().split("\n");
+  assert.equal(lines.length, count - 1, stdout);
+  assert.ok(lines.every((line) => line.endsWith("  done there")), stdout);
   assert.ok(peakKiB < MEMORY_BOUND_KIB, `${peakKiB} KiB`);
 }

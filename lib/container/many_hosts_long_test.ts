@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { planWithAgents, useManyHosts } from "../../testdata/container_many.ts";
+import { execWithAgents, planWithAgents, useManyHosts } from "../../testdata/container_many.ts";
 import { MANY_HOSTS_PROGRAMS } from "../../testdata/many_hosts.ts";
 import { needs } from "../../testdata/needs.ts";
 
@@ -17,4 +17,10 @@ Deno.test({
   ...needs({ programs: MANY_HOSTS_PROGRAMS }),
   name: "container on 300 hosts with an agent each",
   fn: () => planWithAgents(300),
+});
+
+Deno.test({
+  ...needs({ programs: MANY_HOSTS_PROGRAMS }),
+  name: "container exec on 33 hosts with an agent each",
+  fn: () => execWithAgents(33),
 });
