@@ -33,7 +33,8 @@ export const ENGINE_PROGRAMS = {
 /** The image that {@linkcode Engine.importRoot} makes. */
 export const IMAGE = "localhost/davit-test:1";
 const TIMEOUT_MS = 120_000;
-const PODMAN_CONF = `[containers]
+/** containers.conf(5) for podman where no limit may be raised and cgroups are of two versions. */
+export const PODMAN_CONF = `[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 [engine]
 runtime = "runc"

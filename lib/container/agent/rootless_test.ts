@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { endOfPodman, ENGINE_PROGRAMS } from "../../../testdata/engines.ts";
+import { endOfPodman, ENGINE_PROGRAMS, PODMAN_CONF } from "../../../testdata/engines.ts";
 import { findProgram, type KernelFeature, needs, privateMounts } from "../../../testdata/needs.ts";
 import { otherUsers } from "../../../testdata/other_user.ts";
 import { run } from "../../../testdata/run.ts";
@@ -7,13 +7,6 @@ import { busyboxTar, HOST_PROGRAMS } from "../../../testdata/runtime_host.ts";
 import { removeTree, tempDir } from "../../../testdata/temp.ts";
 
 const UID = 1234;
-const CONTAINERS_CONF = `[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "none"
-`;
 
 const userNamespaces: KernelFeature = {
   name: "user namespaces",
@@ -37,7 +30,7 @@ Deno.test({
     const runtimeDir = await Deno.makeTempDir({ dir: "/tmp", prefix: "davit-" });
     for (const path of [dir.join("home"), dir.join("bin")]) await Deno.mkdir(path);
     for (const path of [dir.join("home"), runtimeDir]) await Deno.chown(path, UID, UID);
-    await Deno.writeTextFile(dir.join("containers.conf"), CONTAINERS_CONF);
+    await Deno.writeTextFile(dir.join("containers.conf"), PODMAN_CONF);
     const stores = `--root ${dir.join("home/root")} --runroot ${runtimeDir}/run --tmpdir ${runtimeDir}/tmp`;
     const wrapper = `#!/bin/sh\nexec ${findProgram("podman")} ${stores} --storage-driver vfs "$@"\n`;
     await Deno.writeTextFile(dir.join("bin/podman"), wrapper, { mode: 0o755 });
